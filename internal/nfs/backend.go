@@ -1,0 +1,85 @@
+// Package nfs serves file systems over NFSv4.1 (RFC 8881).
+package nfs
+
+import (
+	"context"
+
+	"github.com/holdfast-fs/holdfast/internal/fs"
+)
+
+// FileSystem is what the server needs of one file system. All methods may be
+// called from many goroutines. Errors are fs.Error for refusals; anything else
+// is a fault of the server, answered with NFS4ERR_SERVERFAULT or NFS4ERR_IO.
+//
+// A method that changes something returns when the change is applied and
+// visible; its result carries a sequence, and the reply to the client must
+// wait for WaitCommitted of it, except after an UNSTABLE4 write.
+type FileSystem interface {
+	Lineage() fs.Lineage
+	// Epoch is the current writer's epoch: the write verifier, and part of
+	// client, session and state ids.
+	Epoch() fs.EpochID
+	// ReadOnly is true for a destination and for a superseded primary. Every
+	// changing method then answers fs.ErrROFS.
+	ReadOnly() bool
+	StatFS() (fs.StatFS, error)
+
+	GetAttr(ino fs.Ino) (fs.Attr, error) // fs.ErrStale: no such inode
+	// Lookup finds a name in a directory; it checks search permission.
+	Lookup(c *fs.Cred, dir fs.Ino, name fs.Name) (fs.Attr, error)
+	// Access tells which of want the caller has; it is no error to have none.
+	Access(c *fs.Cred, ino fs.Ino, want fs.Access) (fs.Access, error)
+	Readlink(ino fs.Ino) (string, error)
+	// ReadDir calls fn for the entries after the cookie, in cookie order,
+	// until fn returns false; eof tells that the last was delivered. "." and
+	// ".." are not among them. fn must not call back into the file system.
+	ReadDir(dir fs.Ino, after uint64, fn func(fs.DirEntry) bool) (eof bool, err error)
+	// Read fills p from offset. n < len(p) only at the end of the file.
+	Read(ctx context.Context, ino fs.Ino, offset uint64, p []byte) (n int, eof bool, err error)
+
+	Create(ctx context.Context, r *fs.CreateRequest) (fs.CreateResult, error)
+	Link(ctx context.Context, r *fs.LinkRequest) (fs.DirResult, error)
+	Remove(ctx context.Context, r *fs.RemoveRequest) (fs.DirResult, error)
+	Rename(ctx context.Context, r *fs.RenameRequest) (fs.RenameResult, error)
+	SetAttr(ctx context.Context, r *fs.SetAttrRequest) (fs.Result, error)
+	Write(ctx context.Context, r *fs.WriteRequest) (fs.WriteResult, error)
+
+	// WaitCommitted waits until everything up to seq is committed. An error
+	// means that it may be lost: never acknowledge then.
+	WaitCommitted(ctx context.Context, seq uint64) error
+	// LastApplied is the sequence of the newest applied change; COMMIT waits for it.
+	LastApplied() uint64
+
+	// Hold keeps an inode alive while it is open, even without a name;
+	// Release undoes one Hold. The inode goes when the last is released.
+	Hold(ino fs.Ino)
+	Release(ino fs.Ino)
+
+	// The reclaim records (RFC 8881 §8.4.2.1): who may reclaim after a restart.
+	// On a read-only file system they are kept in memory only.
+	Clients() ([][]byte, error)
+	AddClient(ctx context.Context, owner []byte) (seq uint64, err error)
+	RemoveClient(ctx context.Context, owner []byte) (seq uint64, err error)
+	// GraceEnded tells the file system that no more reclaims will come, so
+	// that inodes without name and holder may go.
+	GraceEnded()
+}
+
+// Export is one file system as clients see it.
+type Export struct {
+	// Name is its entry in the pseudo root, "fs-" and 17 hex digits.
+	Name string
+	FS   FileSystem
+	// SquashRoot maps uid and gid 0 to 65534.
+	SquashRoot bool
+}
+
+// Exports tells the server what there is. A region implements it.
+type Exports interface {
+	// List returns the exports of the pseudo root, sorted by name.
+	List() []Export
+	// ByName and ByLineage find one; ok is false when there is none. When two
+	// replicas of a lineage are in one region, ByLineage gives either.
+	ByName(name string) (e Export, ok bool)
+	ByLineage(l fs.Lineage) (e Export, ok bool)
+}
