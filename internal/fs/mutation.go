@@ -74,14 +74,15 @@ type Link struct {
 	Time   Time
 }
 
-// Unlink takes a name away. When it was the last, the inode goes too, unless
-// Hold keeps it because a client has it open: then Reclaim removes it later.
-// Of a large file the first MaxExtentsCut extents go at once, the rest by
-// Reclaim.
+// Unlink takes a name away. Last tells that it was the last one: the inode
+// goes too, unless Hold keeps it because a client has it open: then Reclaim
+// removes it later. Of a large file the first MaxExtentsCut extents go at
+// once, the rest by Reclaim.
 type Unlink struct {
 	Parent Ino
 	Name   Name
 	Ino    Ino
+	Last   bool
 	Hold   bool
 	Time   Time
 }
@@ -94,6 +95,7 @@ type Rename struct {
 	ToName   Name
 	Ino      Ino
 	Victim   Ino
+	Last     bool // it was the victim's last name
 	Hold     bool // the victim is open
 	Time     Time
 }

@@ -43,6 +43,7 @@ func (m *Unlink) appendBody(b []byte) []byte {
 	b = putUint(b, uint64(m.Parent))
 	b = putString(b, m.Name)
 	b = putUint(b, uint64(m.Ino))
+	b = putBool(b, m.Last)
 	b = putBool(b, m.Hold)
 	return putTime(b, m.Time)
 }
@@ -54,6 +55,7 @@ func (m *Rename) appendBody(b []byte) []byte {
 	b = putString(b, m.ToName)
 	b = putUint(b, uint64(m.Ino))
 	b = putUint(b, uint64(m.Victim))
+	b = putBool(b, m.Last)
 	b = putBool(b, m.Hold)
 	return putTime(b, m.Time)
 }
@@ -120,10 +122,10 @@ func parseBody(k Kind, d *decoder) Mutation {
 	case KindLink:
 		return &Link{Parent: Ino(d.uint()), Name: d.name(), Ino: Ino(d.uint()), Time: d.time()}
 	case KindUnlink:
-		return &Unlink{Parent: Ino(d.uint()), Name: d.name(), Ino: Ino(d.uint()), Hold: d.bool(), Time: d.time()}
+		return &Unlink{Parent: Ino(d.uint()), Name: d.name(), Ino: Ino(d.uint()), Last: d.bool(), Hold: d.bool(), Time: d.time()}
 	case KindRename:
 		return &Rename{From: Ino(d.uint()), FromName: d.name(), To: Ino(d.uint()), ToName: d.name(),
-			Ino: Ino(d.uint()), Victim: Ino(d.uint()), Hold: d.bool(), Time: d.time()}
+			Ino: Ino(d.uint()), Victim: Ino(d.uint()), Last: d.bool(), Hold: d.bool(), Time: d.time()}
 	case KindSetAttr:
 		return parseSetAttr(d)
 	case KindWrite:
