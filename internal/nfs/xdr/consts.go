@@ -1,0 +1,152 @@
+package xdr
+
+// Program, version and procedures (RFC 8881 §16.1).
+const (
+	Program       = 100003
+	Version       = 4
+	ProcNull      = 0
+	ProcCompound  = 1
+	MinorVersion1 = 1
+)
+
+// Sizes (RFC 8881 §3.1), bytes.
+const (
+	FHSize      = 128  // NFS4_FHSIZE
+	OpaqueLimit = 1024 // NFS4_OPAQUE_LIMIT
+)
+
+// The bits of ACCESS (RFC 8881 §18.1).
+const (
+	Access4Read    = 0x01
+	Access4Lookup  = 0x02
+	Access4Modify  = 0x04
+	Access4Extend  = 0x08
+	Access4Delete  = 0x10
+	Access4Execute = 0x20
+)
+
+// OPEN: share reservations (RFC 8881 §18.16).
+const (
+	ShareRead  = 1
+	ShareWrite = 2
+	ShareBoth  = 3
+
+	DenyNone = 0
+	DenyBoth = 3
+
+	ShareWantMask = 0xff00  // the client's wishes about delegations
+	ShareWhenMask = 0x30000 // and when it wants to be told
+)
+
+// OPEN: opentype4, createmode4, claims, delegation types, result flags.
+const (
+	OpenNoCreate = 0
+	OpenCreate   = 1
+
+	CreateUnchecked   = 0
+	CreateGuarded     = 1
+	CreateExclusive   = 2
+	CreateExclusive41 = 3
+
+	ClaimNull         = 0
+	ClaimPrevious     = 1
+	ClaimDelegateCur  = 2
+	ClaimDelegatePrev = 3
+	ClaimFH           = 4
+	ClaimDelegCurFH   = 5
+	ClaimDelegPrevFH  = 6
+
+	DelegateNone    = 0
+	DelegateRead    = 1
+	DelegateWrite   = 2
+	DelegateNoneExt = 3
+
+	WhyNoDelegNotWanted = 0
+	WhyNoDelegResource  = 2
+
+	OpenResultLockPOSIX        = 0x04
+	OpenResultPreserveUnlinked = 0x08
+	OpenResultMayNotifyLock    = 0x20
+)
+
+// nfs_lock_type4.
+const (
+	LockRead      = 1
+	LockWrite     = 2
+	LockReadWait  = 3
+	LockWriteWait = 4
+	LockToEOF     = 1<<64 - 1 // length of a lock that has no end
+)
+
+// stable_how4.
+const (
+	Unstable = 0
+	DataSync = 1
+	FileSync = 2
+)
+
+// EXCHANGE_ID flags (RFC 8881 §18.35).
+const (
+	ExchgSuppMovedRefer   = 0x00000001
+	ExchgSuppMovedMigr    = 0x00000002
+	ExchgBindPrincStateID = 0x00000100
+	ExchgUseNonPNFS       = 0x00010000
+	ExchgUsePNFSMDS       = 0x00020000
+	ExchgUsePNFSDS        = 0x00040000
+	ExchgMaskPNFS         = 0x00070000
+	ExchgUpdConfirmedRecA = 0x40000000
+	ExchgConfirmedR       = 0x80000000
+
+	// ExchgArgMask are the flags a client may send; 4.2 adds 0x4 and 0x8.
+	ExchgArgMask = 0x4007010f
+
+	StateProtectNone = 0
+	StateProtectMach = 1
+	StateProtectSSV  = 2
+)
+
+// CREATE_SESSION flags and the directions of BIND_CONN_TO_SESSION.
+const (
+	SessionPersist  = 1
+	SessionBackChan = 2
+	SessionRDMA     = 4
+
+	ChanFore       = 1
+	ChanBack       = 2
+	ChanForeOrBoth = 3
+	ChanBackOrBoth = 7
+	ChanBoth       = 3
+)
+
+// SEQUENCE status flags that this server may send (RFC 8881 §18.46.3).
+const (
+	SeqExpiredSomeRevoked   = 0x10
+	SeqRestartReclaimNeeded = 0x100
+)
+
+// SECINFO: authentication flavours (RFC 5531 §8.2) and SECINFO_NO_NAME styles.
+const (
+	AuthNone = 0
+	AuthSys  = 1
+	AuthGSS  = 6
+
+	SecInfoCurrentFH = 0
+	SecInfoParent    = 1
+)
+
+// settime4.
+const (
+	SetToServerTime = 0
+	SetToClientTime = 1
+)
+
+// nfs_ftype4.
+const (
+	TypeReg  = 1
+	TypeDir  = 2
+	TypeBlk  = 3
+	TypeChr  = 4
+	TypeLnk  = 5
+	TypeSock = 6
+	TypeFifo = 7
+)
