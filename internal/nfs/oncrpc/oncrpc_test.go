@@ -60,7 +60,8 @@ func TestReadRecordRefusals(t *testing.T) {
 }
 
 func TestClaimedLengthCostsNothing(t *testing.T) {
-	buf, err := ReadRecord(bytes.NewReader(fragment(true, make([]byte, 1<<30))[:100]), 2<<30)
+	in := append(binary.BigEndian.AppendUint32(nil, 1<<30|lastFragment), make([]byte, 96)...)
+	buf, err := ReadRecord(bytes.NewReader(in), 2<<30)
 	if err != io.ErrUnexpectedEOF || cap(buf) > believed {
 		t.Errorf("%v, %d bytes taken", err, cap(buf))
 	}
