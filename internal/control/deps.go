@@ -44,7 +44,11 @@ type FileSystems interface {
 	Create(ctx context.Context, id string) (fs.Lineage, error)
 	// CreateDestination makes room for a replica that has no content yet.
 	CreateDestination(ctx context.Context, id string) error
-	// Open starts an existing file system in a role. up is only for RoleDestination.
+	// Open starts an existing file system in a role; a file system that was
+	// just created is opened too, before SetRole. Opening an open one in its
+	// role does nothing. up is only for RoleDestination. To open one that was
+	// a destination as RoleWriter is the promotion, with the answers of
+	// SetRole: a crash may have come between the decision and SetRole.
 	Open(ctx context.Context, id string, role Role, up *Upstream) error
 	// SetRole changes the role of an open one. To RoleWriter it begins a new
 	// epoch, durable when the call returns; it takes constant time. From
@@ -52,13 +56,16 @@ type FileSystems interface {
 	// kept, a stage that is not whole is discarded; a destination that never
 	// became whole answers ErrNotWhole. To RoleDestination it starts to
 	// follow: bootstrap, resync or continue, whatever the histories need.
+	// After ErrNotWhole it stands still and follows nobody.
 	SetRole(ctx context.Context, id string, role Role, up *Upstream) error
 	// Delete stops it and removes its data.
 	Delete(ctx context.Context, id string) error
 	// AddMember registers a replica with the lineage, durably, before its
 	// bootstrap (source only).
 	AddMember(ctx context.Context, id, memberID, region string) error
-	// Stat tells the state; ok is false when there is no such file system.
+	// Stat tells the state; ok is false when there is no such open file
+	// system. It must neither block nor call the control plane: it is asked
+	// while decisions are made.
 	Stat(id string) (st Stat, ok bool)
 	// WaitReplicated waits until a destination holds pos durably. It gives up
 	// when ctx ends; progress can be watched with Stat meanwhile.
@@ -96,7 +103,8 @@ type Stat struct {
 // reached or that its answer was lost.
 type Peers interface {
 	Call(ctx context.Context, region, method string, req, resp any) error
-	Regions() []string // the peers, without this region, sorted
+	// Regions are the peers, without this region, sorted. It must not block.
+	Regions() []string
 }
 
 // PeerError is a refusal by the other region; Code is an EFS error type.

@@ -1,0 +1,67 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The EFS error types that this package answers with (API contract §6). The
+// HTTP status belongs to the REST surface.
+const (
+	CodeBadRequest          = "BadRequest"
+	CodeInternal            = "InternalServerError"
+	CodeAccessDenied        = "AccessDenied"
+	CodeConflict            = "ConflictException"
+	CodeFileSystemExists    = "FileSystemAlreadyExists"
+	CodeFileSystemInUse     = "FileSystemInUse"
+	CodeFileSystemLimit     = "FileSystemLimitExceeded"
+	CodeFileSystemNotFound  = "FileSystemNotFound"
+	CodeAccessPointNotFound = "AccessPointNotFound"
+	CodeIncorrectState      = "IncorrectFileSystemLifeCycleState"
+	CodeIPAddressInUse      = "IpAddressInUse"
+	CodeMountTargetConflict = "MountTargetConflict"
+	CodeMountTargetNotFound = "MountTargetNotFound"
+	CodeInterfaceLimit      = "NetworkInterfaceLimitExceeded"
+	CodeNoFreeAddresses     = "NoFreeAddressesInSubnet"
+	CodeReplicationExists   = "ReplicationAlreadyExists"
+	CodeReplicationNotFound = "ReplicationNotFound"
+	CodeSubnetNotFound      = "SubnetNotFound"
+	CodeUnsupportedZone     = "UnsupportedAvailabilityZone"
+)
+
+// Error is a refusal with its EFS error type. Message is for the operator: what
+// was refused, and what to do.
+type Error struct {
+	Code    string
+	Message string
+	// FileSystemID is the existing file system of FileSystemAlreadyExists.
+	FileSystemID string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+func refuse(code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// asError gives every error that leaves the package an EFS type.
+func asError(err error) error {
+	var refused *Error
+	var peer *PeerError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return refused
+	case errors.As(err, &peer):
+		return &Error{Code: peer.Code, Message: peer.Message}
+	}
+	return &Error{Code: CodeInternal, Message: err.Error()}
+}
+
+// refusedByPeer reports whether the other region answered, with a refusal.
+func refusedByPeer(err error) (*PeerError, bool) {
+	var p *PeerError
+	ok := errors.As(err, &p)
+	return p, ok
+}

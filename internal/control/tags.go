@@ -1,0 +1,90 @@
+package control
+
+import (
+	"slices"
+	"strings"
+)
+
+const (
+	// MaxTags is EFS's limit of tags per file system.
+	MaxTags = 50
+	// maxTagBytes bounds the tags of a file system together, so that its
+	// record fits an entry of the catalog with much else.
+	maxTagBytes = 32 << 10
+)
+
+// mergeTags returns old with the new tags set, sorted by key.
+func mergeTags(old, set []Tag) ([]Tag, error) {
+	byKey := map[string]string{}
+	for _, t := range old {
+		byKey[t.Key] = t.Value
+	}
+	given := map[string]bool{}
+	for _, t := range set {
+		if given[t.Key] {
+			return nil, refuse(CodeBadRequest, "tag key %q is given twice: give each key once", t.Key)
+		}
+		given[t.Key] = true
+		byKey[t.Key] = t.Value
+	}
+	size := 0
+	merged := make([]Tag, 0, len(byKey))
+	for k, v := range byKey {
+		merged = append(merged, Tag{k, v})
+		size += len(k) + len(v)
+	}
+	if len(merged) > MaxTags {
+		return nil, refuse(CodeBadRequest, "%d tags on one file system: at most %d are possible", len(merged), MaxTags)
+	}
+	if size > maxTagBytes {
+		return nil, refuse(CodeBadRequest, "the tags take %d bytes together: at most %d are possible", size, maxTagBytes)
+	}
+	slices.SortFunc(merged, func(a, b Tag) int { return strings.Compare(a.Key, b.Key) })
+	return merged, nil
+}
+
+// TagResource sets tags of a file system. Errors: BadRequest, FileSystemNotFound,
+// AccessPointNotFound.
+func (c *Control) TagResource(ref string, tags []Tag) error {
+	return c.changeTags(ref, func(old []Tag) ([]Tag, error) { return mergeTags(old, tags) })
+}
+
+// UntagResource takes tags away; keys that are not there do not matter.
+func (c *Control) UntagResource(ref string, keys []string) error {
+	return c.changeTags(ref, func(old []Tag) ([]Tag, error) {
+		return slices.DeleteFunc(slices.Clone(old), func(t Tag) bool { return slices.Contains(keys, t.Key) }), nil
+	})
+}
+
+func (c *Control) changeTags(ref string, change func([]Tag) ([]Tag, error)) error {
+	return asError(c.update(func(t *tx) error {
+		f, err := c.taggable(t.state, ref)
+		if err != nil {
+			return err
+		}
+		next := *f
+		if next.Tags, err = change(f.Tags); err != nil {
+			return err
+		}
+		t.putFileSystem(next)
+		return nil
+	}))
+}
+
+// ListTags returns the tags of a file system, sorted by key.
+func (c *Control) ListTags(ref string) (tags []Tag, err error) {
+	c.catalog.read(func(s *state) {
+		var f *FileSystem
+		if f, err = c.taggable(s, ref); err == nil {
+			tags = slices.Clone(f.Tags)
+		}
+	})
+	return tags, asError(err)
+}
+
+func (c *Control) taggable(s *state, ref string) (*FileSystem, error) {
+	if accessPointPattern.MatchString(ref) {
+		return nil, refuse(CodeAccessPointNotFound, "Access point '%s' does not exist: this release of Holdfast has no access points.", ref)
+	}
+	return c.localFileSystem(s, ref)
+}
