@@ -96,6 +96,15 @@ type Destination interface {
 	Stage(ctx context.Context, c Checkpoint, fork *fs.Pos) (Stage, error)
 }
 
+// StageKeeper is what a Destination should be too: it tells of the stage that
+// an interrupted transfer left, so that the follower of a restarted process can
+// go on with it. Without it an interrupted transfer goes on only within one
+// process.
+type StageKeeper interface {
+	// Staged returns what Stage was called with; ok is false without a stage.
+	Staged() (c Checkpoint, fork *fs.Pos, ok bool)
+}
+
 // Stage receives a checkpoint. Put may be called from one goroutine per part.
 type Stage interface {
 	// Cursor tells how far a part is stored; nil: nothing yet. done: all of it.
