@@ -1,0 +1,12 @@
+// Package journal is an append-only log of fs.Records and their payloads: the
+// one store of a file system's bytes, and the commit point of every change.
+// docs/formats/journal.md fixes the bytes on disk, the order in which they are
+// written, and the argument why recovery may trust them.
+//
+// One writer goroutine syncs for everybody (group commit). Appends go into a
+// batch in memory whose place on disk is already fixed, so that addresses are
+// known at once; large payloads are written by the caller itself.
+//
+// Lock order: Journal.appendMu, Journal.ioMu, Journal.payMu, Journal.mu,
+// files.mu. No disk access happens under Journal.mu.
+package journal
