@@ -24,7 +24,7 @@ type files struct {
 	class map[uint64]class // of every segment there is
 	open  map[uint64]*segmentFile
 	clock uint64
-	ended bool // closeAll was called
+	ended bool         // closeAll was called
 	bytes atomic.Int64 // disk space of all segments
 }
 

@@ -134,6 +134,8 @@ func randomPayload(rng *rand.Rand) []byte {
 	return b
 }
 
+var noDeadline = context.Background()
+
 // kill ends a journal as the death of its process would: nothing more is
 // written, what was written stays in the page cache.
 func (j *Journal) kill() {
