@@ -1,0 +1,85 @@
+package efsapi
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// canonicalRequest is the text that a signature is over:
+//
+//	method \n path \n query \n header:value\n... \n signed headers \n payload hash
+//
+// The path is what was on the wire, encoded once more, as every service but S3
+// has it.
+func canonicalRequest(r *http.Request, signed []string, payload string) (string, error) {
+	query, err := canonicalQuery(r.URL.RawQuery)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	b.WriteString(r.Method + "\n" + uriEncode(r.URL.EscapedPath(), true) + "\n" + query + "\n")
+	for _, name := range signed {
+		b.WriteString(name + ":" + headerValue(r, name) + "\n")
+	}
+	b.WriteString("\n" + strings.Join(signed, ";") + "\n" + payload)
+	return b.String(), nil
+}
+
+func headerValue(r *http.Request, name string) string {
+	switch name {
+	case "host":
+		return r.Host
+	case "content-length":
+		return strconv.FormatInt(r.ContentLength, 10)
+	}
+	var values []string
+	for _, v := range r.Header.Values(name) {
+		values = append(values, strings.Join(strings.Fields(v), " "))
+	}
+	return strings.Join(values, ",")
+}
+
+// canonicalQuery sorts by encoded key, then by encoded value.
+func canonicalQuery(raw string) (string, error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return "", badRequest("the query cannot be read: %s", err)
+	}
+	var pairs [][2]string
+	for k, all := range values {
+		for _, v := range all {
+			pairs = append(pairs, [2]string{uriEncode(k, false), uriEncode(v, false)})
+		}
+	}
+	slices.SortFunc(pairs, func(a, b [2]string) int {
+		if c := strings.Compare(a[0], b[0]); c != 0 {
+			return c
+		}
+		return strings.Compare(a[1], b[1])
+	})
+	lines := make([]string, 0, len(pairs))
+	for _, p := range pairs {
+		lines = append(lines, p[0]+"="+p[1])
+	}
+	return strings.Join(lines, "&"), nil
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// uriEncode leaves only RFC 3986's unreserved characters, and '/' if told so.
+func uriEncode(s string, slash bool) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+			c == '-' || c == '_' || c == '.' || c == '~' || slash && c == '/' {
+			b.WriteByte(c)
+			continue
+		}
+		b.Write([]byte{'%', upperHex[c>>4], upperHex[c&15]})
+	}
+	return b.String()
+}

@@ -1,0 +1,196 @@
+package efsapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxDepth bounds the nesting of a body: Destinations is an array of objects in
+// an object; the rest is room for what we refuse by name.
+const maxDepth = 8
+
+// decodeObject reads a body that must be one JSON object, or empty. encoding/json
+// alone would take the last of two equal keys and match keys in any case; a
+// request must mean one thing only.
+func decodeObject(body []byte) (map[string]any, error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return map[string]any{}, nil
+	}
+	if !utf8.Valid(body) {
+		return nil, badRequest("the body is not valid UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	v, err := decodeValue(d, 0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, badRequest("the body has more than one JSON value")
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil, badRequest("the body must be a JSON object")
+	}
+	return m, nil
+}
+
+func decodeValue(d *json.Decoder, depth int) (any, error) {
+	t, err := d.Token()
+	if err != nil {
+		return nil, badJSON(err)
+	}
+	delim, nested := t.(json.Delim)
+	switch {
+	case !nested:
+		return t, nil
+	case depth >= maxDepth:
+		return nil, badRequest("the body is nested deeper than %d levels", maxDepth)
+	case delim == '{':
+		return decodeMembers(d, depth)
+	}
+	list := []any{}
+	for d.More() {
+		v, err := decodeValue(d, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, badJSON(err)
+	}
+	return list, nil
+}
+
+func decodeMembers(d *json.Decoder, depth int) (any, error) {
+	m := map[string]any{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return nil, badJSON(err)
+		}
+		key, _ := t.(string)
+		if _, twice := m[key]; twice {
+			return nil, badRequest("the member %.60q is given twice", key)
+		}
+		if m[key], err = decodeValue(d, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, badJSON(err)
+	}
+	return m, nil
+}
+
+func badJSON(err error) error { return badRequest("the body is not JSON: %s", err) }
+
+// members reads the members of an object. The first problem sticks; done also
+// finds members that nobody asked for. null counts as absent.
+type members struct {
+	path string // "" or "Tags[0]."
+	m    map[string]any
+	err  error
+}
+
+func (o *members) fail(format string, args ...any) {
+	if o.err == nil {
+		o.err = badRequest(format, args...)
+	}
+}
+
+func (o *members) take(name string) (any, bool) {
+	v, ok := o.m[name]
+	delete(o.m, name)
+	return v, ok && v != nil
+}
+
+// text reads a string that rule accepts; "" when it is absent.
+func (o *members) text(name string, rule *textRule) string {
+	v, ok := o.take(name)
+	if !ok {
+		if rule.required {
+			o.fail("%s%s is required: %s", o.path, name, rule.help)
+		}
+		return ""
+	}
+	s, ok := v.(string)
+	if !ok {
+		o.fail("%s%s must be a string: %s", o.path, name, rule.help)
+		return ""
+	}
+	if err := rule.check(o.path+name, s); err != nil && o.err == nil {
+		o.err = err
+	}
+	return s
+}
+
+func (o *members) boolean(name string) (value, given bool) {
+	v, ok := o.take(name)
+	if !ok {
+		return false, false
+	}
+	b, ok := v.(bool)
+	if !ok {
+		o.fail("%s%s must be true or false", o.path, name)
+	}
+	return b, true
+}
+
+func (o *members) number(name string) (given bool) {
+	v, ok := o.take(name)
+	if _, isNumber := v.(json.Number); ok && !isNumber {
+		o.fail("%s%s must be a number", o.path, name)
+	}
+	return ok
+}
+
+// objects reads an array of objects; given is false when it is absent.
+func (o *members) objects(name string) (list []*members, given bool) {
+	v, ok := o.take(name)
+	if !ok {
+		return nil, false
+	}
+	all, ok := v.([]any)
+	if !ok {
+		o.fail("%s%s must be an array", o.path, name)
+		return nil, true
+	}
+	for i, e := range all {
+		m, ok := e.(map[string]any)
+		if !ok {
+			o.fail("%s%s[%d] must be an object", o.path, name, i)
+			return nil, true
+		}
+		list = append(list, &members{path: o.path + name + "[" + itoa(i) + "].", m: m})
+	}
+	return list, true
+}
+
+// texts reads an array of strings, without looking at them.
+func (o *members) texts(name string) (count int) {
+	v, ok := o.take(name)
+	if !ok {
+		return 0
+	}
+	all, ok := v.([]any)
+	if !ok {
+		o.fail("%s%s must be an array", o.path, name)
+	}
+	return len(all)
+}
+
+// done returns the first problem.
+func (o *members) done() error {
+	if o.err == nil && len(o.m) > 0 {
+		names := slices.Sorted(maps.Keys(o.m))
+		o.fail("the member(s) %.200s are not known to this operation", strings.Join(names, ", "))
+	}
+	return o.err
+}

@@ -1,0 +1,145 @@
+package efsapi
+
+import (
+	"net/http"
+
+	"github.com/holdfast-fs/holdfast/internal/control"
+)
+
+func (h *handler) createFileSystem(r *http.Request, body []byte) (any, error) {
+	req, err := parseCreateFileSystem(body)
+	if err != nil {
+		return nil, err
+	}
+	d, err := h.cfg.Control.CreateFileSystem(r.Context(), req)
+	if err != nil {
+		return nil, err
+	}
+	return fileSystemShapeOf(d), nil
+}
+
+func parseCreateFileSystem(body []byte) (req control.CreateFileSystemRequest, err error) {
+	m, err := decodeObject(body)
+	if err != nil {
+		return req, err
+	}
+	o := &members{m: m}
+	req.CreationToken = o.text("CreationToken", ruleToken.needed())
+	req.PerformanceMode = o.text("PerformanceMode", rulePerformance)
+	req.ThroughputMode = o.text("ThroughputMode", ruleThroughput)
+	req.Tags = o.tags("Tags")
+	if req.PerformanceMode == "maxIO" && req.ThroughputMode == "elastic" {
+		o.fail("PerformanceMode maxIO cannot be combined with ThroughputMode elastic: choose bursting or generalPurpose")
+	}
+	refuseCreateOptions(o, req.ThroughputMode)
+	return req, o.done()
+}
+
+// refuseCreateOptions refuses what somebody would rely on and we do not do.
+func refuseCreateOptions(o *members, throughput string) {
+	if encrypted, _ := o.boolean("Encrypted"); encrypted {
+		o.fail("Encrypted: true is not offered by this release of Holdfast, which does not encrypt data at rest: leave it out, and put data_dir on an encrypted disk if you need it")
+	}
+	if o.text("KmsKeyId", ruleAny) != "" {
+		o.fail("KmsKeyId is not offered by this release of Holdfast, which does not encrypt data at rest: leave it out")
+	}
+	if o.number("ProvisionedThroughputInMibps") || throughput == "provisioned" {
+		o.fail("provisioned throughput is not offered by this release of Holdfast: choose ThroughputMode elastic or bursting; neither is throttled")
+	}
+	if backup, _ := o.boolean("Backup"); backup {
+		o.fail("Backup: true is not offered by this release of Holdfast, which makes no automatic backups: leave it out")
+	}
+	if zone := o.text("AvailabilityZoneName", ruleAny); zone != "" && o.err == nil {
+		o.err = &control.Error{Code: control.CodeUnsupportedZone,
+			Message: "One Zone file systems are not offered by this release of Holdfast: leave AvailabilityZoneName out"}
+	}
+}
+
+// tags reads an array of tags.
+func (o *members) tags(name string) []control.Tag {
+	list, _ := o.objects(name)
+	var tags []control.Tag
+	for _, t := range list {
+		tag := control.Tag{Key: t.text("Key", ruleTagKey.needed()), Value: t.text("Value", ruleTagValue.needed())}
+		err := t.done()
+		if err == nil {
+			err = checkTagKey(t.path+"Key", tag.Key)
+		}
+		if err != nil && o.err == nil {
+			o.err = err
+		}
+		tags = append(tags, tag)
+	}
+	if len(tags) > control.MaxTags {
+		o.fail("%s has %d tags: at most %d are possible", name, len(tags), control.MaxTags)
+	}
+	return tags
+}
+
+type fileSystemsPage struct {
+	Marker      string `json:",omitempty"`
+	FileSystems []fileSystemShape
+	NextMarker  string `json:",omitempty"`
+}
+
+func (h *handler) describeFileSystems(r *http.Request, _ []byte) (any, error) {
+	q := queryOf(r)
+	limit, marker := q.limit("MaxItems"), q.text("Marker", rulePage)
+	token, ref := q.text("CreationToken", ruleToken), q.text("FileSystemId", ruleFS)
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	all, err := h.cfg.Control.DescribeFileSystems(ref, token)
+	if err != nil {
+		return nil, err
+	}
+	part, next := page(all, func(d control.FileSystemDescription) string { return d.ID }, marker, limit)
+	result := fileSystemsPage{Marker: marker, FileSystems: []fileSystemShape{}, NextMarker: next}
+	for _, d := range part {
+		result.FileSystems = append(result.FileSystems, fileSystemShapeOf(d))
+	}
+	return result, nil
+}
+
+func (h *handler) updateProtection(r *http.Request, body []byte) (any, error) {
+	ref, err := pathID(r, "FileSystemId", ruleFS)
+	if err != nil {
+		return nil, err
+	}
+	protection, err := parseProtection(body)
+	if err != nil {
+		return nil, err
+	}
+	set, err := h.cfg.Control.UpdateProtection(ref, protection)
+	if err != nil {
+		return nil, err
+	}
+	return protectionShape{set}, nil
+}
+
+func parseProtection(body []byte) (string, error) {
+	m, err := decodeObject(body)
+	if err != nil {
+		return "", err
+	}
+	o := &members{m: m}
+	protection := o.text("ReplicationOverwriteProtection", ruleProtection.needed())
+	return protection, o.done()
+}
+
+func (h *handler) deleteFileSystem(r *http.Request, _ []byte) (any, error) {
+	ref, err := pathID(r, "FileSystemId", ruleFS)
+	if err != nil {
+		return nil, err
+	}
+	return nil, h.cfg.Control.DeleteFileSystem(r.Context(), ref)
+}
+
+// pathID reads a parameter of the path.
+func pathID(r *http.Request, name string, rule *textRule) (string, error) {
+	id := r.PathValue(name)
+	if err := rule.check(name, id); err != nil {
+		return "", err
+	}
+	return id, nil
+}

@@ -1,0 +1,77 @@
+package efsapi
+
+import (
+	"net/http"
+
+	"github.com/holdfast-fs/holdfast/internal/control"
+)
+
+func (h *handler) tagResource(r *http.Request, body []byte) (any, error) {
+	ref, err := pathID(r, "ResourceId", ruleResource)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := parseTags(body)
+	if err != nil {
+		return nil, err
+	}
+	return nil, h.cfg.Control.TagResource(ref, tags)
+}
+
+func parseTags(body []byte) ([]control.Tag, error) {
+	m, err := decodeObject(body)
+	if err != nil {
+		return nil, err
+	}
+	o := &members{m: m}
+	if m["Tags"] == nil {
+		o.fail("Tags is required: an array of {Key, Value}")
+	}
+	tags := o.tags("Tags")
+	return tags, o.done()
+}
+
+func (h *handler) untagResource(r *http.Request, _ []byte) (any, error) {
+	ref, err := pathID(r, "ResourceId", ruleResource)
+	if err != nil {
+		return nil, err
+	}
+	q := queryOf(r)
+	q.known = append(q.known, "tagKeys")
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	keys := q.values["tagKeys"]
+	if len(keys) < 1 || len(keys) > control.MaxTags {
+		return nil, badRequest("tagKeys must be given 1 to %d times, not %d", control.MaxTags, len(keys))
+	}
+	for _, k := range keys {
+		if err := checkTagKey("tagKeys", k); err != nil {
+			return nil, err
+		}
+	}
+	return nil, h.cfg.Control.UntagResource(ref, keys)
+}
+
+type tagsPage struct {
+	Tags      []tagShape
+	NextToken string `json:",omitempty"`
+}
+
+func (h *handler) listTags(r *http.Request, _ []byte) (any, error) {
+	ref, err := pathID(r, "ResourceId", ruleResource)
+	if err != nil {
+		return nil, err
+	}
+	q := queryOf(r)
+	limit, token := q.limit("MaxResults"), q.text("NextToken", rulePage)
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	all, err := h.cfg.Control.ListTags(ref)
+	if err != nil {
+		return nil, err
+	}
+	part, next := page(all, func(t control.Tag) string { return t.Key }, token, limit)
+	return tagsPage{Tags: tagShapes(part), NextToken: next}, nil
+}

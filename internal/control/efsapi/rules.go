@@ -1,0 +1,85 @@
+package efsapi
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+func itoa(i int) string { return strconv.Itoa(i) }
+
+// textRule is what the API contract (§5) says of a string. Lengths count
+// characters.
+type textRule struct {
+	required bool
+	min, max int
+	form     *regexp.Regexp // nil: any
+	values   []string       // nil: any
+	help     string
+}
+
+func (r *textRule) check(name, s string) error {
+	n := utf8.RuneCountInString(s)
+	switch {
+	case n < r.min || n > r.max:
+		return badRequest("%s has %d characters, %d to %d are allowed: %s", name, n, r.min, r.max, r.help)
+	case r.form != nil && !r.form.MatchString(s):
+		return badRequest("%s %.140q is not valid: %s", name, s, r.help)
+	case r.values != nil && !slices.Contains(r.values, s):
+		return badRequest("%s %.140q is not valid: give one of %s", name, s, strings.Join(r.values, ", "))
+	}
+	return nil
+}
+
+func (r textRule) needed() *textRule {
+	r.required = true
+	return &r
+}
+
+func oneOf(values ...string) *textRule {
+	return &textRule{max: 64, min: 1, values: values, help: "one of " + strings.Join(values, ", ")}
+}
+
+// The rules of the contract's shapes.
+var (
+	ruleToken = &textRule{min: 1, max: 64, help: "1 to 64 characters"}
+	rulePage  = &textRule{min: 1, max: 128, help: "the token of the page before"}
+	ruleFS    = &textRule{min: 1, max: 128, help: "an id such as fs-0123456789abcdef0, or the ARN of a file system",
+		form: regexp.MustCompile(`^(arn:aws[-a-z]*:elasticfilesystem:[0-9a-z-:]+:file-system/fs-[0-9a-f]{8,40}|fs-[0-9a-f]{8,40})$`)}
+	ruleResource = &textRule{min: 1, max: 128, help: "the id or ARN of a file system",
+		form: regexp.MustCompile(`^(arn:aws[-a-z]*:elasticfilesystem:[0-9a-z-:]+:(access-point/fsap|file-system/fs)-[0-9a-f]{8,40}|fs(ap)?-[0-9a-f]{8,40})$`)}
+	ruleAccessPoint = &textRule{min: 1, max: 128, help: "an id such as fsap-0123456789abcdef0",
+		form: regexp.MustCompile(`^(arn:aws[-a-z]*:elasticfilesystem:[0-9a-z-:]+:access-point/fsap-[0-9a-f]{8,40}|fsap-[0-9a-f]{8,40})$`)}
+	ruleTarget = &textRule{min: 13, max: 45, help: "an id such as fsmt-0123456789abcdef0",
+		form: regexp.MustCompile(`^fsmt-[0-9a-f]{8,40}$`)}
+	ruleSubnet = &textRule{min: 15, max: 47, help: "an id such as subnet-0123456789abcdef0, of the configuration",
+		form: regexp.MustCompile(`^subnet-[0-9a-f]{8,40}$`)}
+	ruleIP = &textRule{min: 7, max: 15, help: "an IPv4 address of the subnet",
+		form: regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$`)}
+	ruleRegion = &textRule{min: 1, max: 64, help: "a region such as us-east-1",
+		form: regexp.MustCompile(`^[a-z]{2}-((iso[a-z]{0,1}-)|(gov-)){0,1}[a-z]+-{0,1}[0-9]{0,1}$`)}
+	ruleTagKey = &textRule{min: 1, max: 128, help: "letters, digits, spaces and _ . : / = + - @, not beginning with aws:",
+		form: regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`)}
+	ruleTagValue = &textRule{min: 0, max: 256, help: "letters, digits, spaces and _ . : / = + - @",
+		form: regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)}
+	ruleAny = &textRule{min: 0, max: maxBodyBytes, help: "a string"}
+
+	rulePerformance = oneOf("generalPurpose", "maxIO")
+	ruleThroughput  = oneOf("bursting", "elastic", "provisioned")
+	ruleAddressType = oneOf("IPV4_ONLY", "IPV6_ONLY", "DUAL_STACK")
+	ruleProtection  = oneOf("ENABLED", "DISABLED", "REPLICATING")
+	ruleDeletion    = oneOf("ALL_CONFIGURATIONS", "LOCAL_CONFIGURATION_ONLY")
+)
+
+// checkTagKey adds what regexp cannot say: the prefix aws: is AWS's own.
+func checkTagKey(name, key string) error {
+	if err := ruleTagKey.check(name, key); err != nil {
+		return err
+	}
+	if len(key) >= 4 && strings.EqualFold(key[:4], "aws:") {
+		return badRequest("%s %.140q is not valid: keys that begin with aws: are reserved", name, key)
+	}
+	return nil
+}

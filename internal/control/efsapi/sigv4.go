@@ -1,0 +1,174 @@
+package efsapi
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfast-fs/holdfast/internal/control"
+)
+
+// AWS Signature Version 4, header form: "Authenticating Requests" in the AWS
+// IAM User Guide.
+const (
+	algorithm   = "AWS4-HMAC-SHA256"
+	signingName = "elasticfilesystem"
+	terminator  = "aws4_request"
+	dateForm    = "20060102T150405Z"
+	// maxSkew is how far the client's clock may be from ours: AWS's 5 minutes.
+	maxSkew = 5 * time.Minute
+	// maxAuthBytes bounds an Authorization header: a known form of some 300
+	// bytes, with room for many signed headers.
+	maxAuthBytes = 4096
+)
+
+// authorization is the Authorization header, taken apart.
+type authorization struct {
+	accessKey     string
+	date          string // yyyymmdd
+	region        string
+	service       string
+	signedHeaders []string // lower case, sorted
+	signature     []byte
+}
+
+func denied(code, format string, args ...any) error {
+	return &control.Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+var signedHeadersForm = regexp.MustCompile(`^[a-z0-9-]+(;[a-z0-9-]+)*$`)
+
+// parseAuthorization reads
+//
+//	AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=a;b, Signature=hex
+func parseAuthorization(header string) (*authorization, error) {
+	if len(header) > maxAuthBytes {
+		return nil, denied("IncompleteSignatureException", "the Authorization header is longer than %d bytes", maxAuthBytes)
+	}
+	scheme, rest, _ := strings.Cut(header, " ")
+	if scheme != algorithm {
+		return nil, denied("IncompleteSignatureException", "the Authorization header must begin with %s: sign with Signature Version 4", algorithm)
+	}
+	parts := map[string]string{}
+	for p := range strings.SplitSeq(rest, ",") {
+		k, v, ok := strings.Cut(strings.TrimSpace(p), "=")
+		if _, twice := parts[k]; !ok || twice {
+			return nil, denied("IncompleteSignatureException", "the Authorization header has a part %.60q that is not a single key=value", p)
+		}
+		parts[k] = v
+	}
+	for _, k := range []string{"Credential", "SignedHeaders", "Signature"} {
+		if parts[k] == "" {
+			return nil, denied("IncompleteSignatureException", "Authorization header requires '%s' parameter.", k)
+		}
+	}
+	return buildAuthorization(parts)
+}
+
+func buildAuthorization(parts map[string]string) (*authorization, error) {
+	scope := strings.Split(parts["Credential"], "/")
+	if len(scope) != 5 || scope[0] == "" || scope[4] != terminator {
+		return nil, denied("IncompleteSignatureException", "Credential %.140q must be KEY/DATE/REGION/%s/%s", parts["Credential"], signingName, terminator)
+	}
+	signature, err := hex.DecodeString(parts["Signature"])
+	if err != nil || len(signature) != sha256.Size {
+		return nil, denied("IncompleteSignatureException", "Signature must be %d hex digits", 2*sha256.Size)
+	}
+	if !signedHeadersForm.MatchString(parts["SignedHeaders"]) {
+		return nil, denied("IncompleteSignatureException", "SignedHeaders must be names in lower case, separated by ';'")
+	}
+	names := strings.Split(parts["SignedHeaders"], ";")
+	if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
+		return nil, denied("IncompleteSignatureException", "SignedHeaders must be sorted and without repetition")
+	}
+	return &authorization{accessKey: scope[0], date: scope[1], region: scope[2], service: scope[3],
+		signedHeaders: names, signature: signature}, nil
+}
+
+// verify says why a request is not from somebody who has a key, or nil.
+func (h *handler) verify(r *http.Request, body []byte) error {
+	header := r.Header.Values("Authorization")
+	if len(header) != 1 {
+		return denied("MissingAuthenticationTokenException", "Missing Authentication Token: sign the request with Signature Version 4 in one Authorization header (service %s, region %s)", signingName, h.cfg.Region)
+	}
+	auth, err := parseAuthorization(header[0])
+	if err != nil {
+		return err
+	}
+	if r.Header.Get("X-Amz-Security-Token") != "" {
+		return denied("UnrecognizedClientException", "The security token included in the request is invalid: Holdfast knows no temporary credentials; use the access key of the configuration without AWS_SESSION_TOKEN")
+	}
+	secret, known := h.keys[auth.accessKey]
+	if !known {
+		return denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %.40q is not in the configuration of region %s", auth.accessKey, h.cfg.Region)
+	}
+	if err := h.checkScope(r, auth); err != nil {
+		return err
+	}
+	want, err := signatureOf(r, body, auth, secret)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(want, auth.signature) {
+		return denied("InvalidSignatureException", "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.")
+	}
+	return nil
+}
+
+// checkScope checks date, region, service and that what matters is signed.
+func (h *handler) checkScope(r *http.Request, auth *authorization) error {
+	if auth.region != h.cfg.Region {
+		return denied("InvalidSignatureException", "Credential should be scoped to a valid region, not '%.40s': this endpoint serves %s; set AWS_DEFAULT_REGION or --region to it", auth.region, h.cfg.Region)
+	}
+	if auth.service != signingName {
+		return denied("InvalidSignatureException", "Credential should be scoped to correct service: '%s', not '%.40s'", signingName, auth.service)
+	}
+	for _, name := range []string{"host", "x-amz-date"} {
+		if !slices.Contains(auth.signedHeaders, name) {
+			return denied("InvalidSignatureException", "the header %s must be present and among the signed headers", name)
+		}
+	}
+	stamp := r.Header.Get("X-Amz-Date")
+	at, err := time.Parse(dateForm, stamp)
+	if err != nil || stamp[:8] != auth.date {
+		return denied("InvalidSignatureException", "x-amz-date %.40q must have the form 20060102T150405Z and the date of the credential, %.20q", stamp, auth.date)
+	}
+	now := h.cfg.Now().UTC()
+	if skew := now.Sub(at).Abs(); skew > maxSkew {
+		return denied("InvalidSignatureException", "Signature expired or not yet current: %s is %s away from the time of region %s, %s; set the clock (%s are allowed)",
+			stamp, skew.Round(time.Second), h.cfg.Region, now.Format(dateForm), maxSkew)
+	}
+	return nil
+}
+
+// signatureOf is the signature that the request should have.
+func signatureOf(r *http.Request, body []byte, auth *authorization, secret string) ([]byte, error) {
+	sum := sha256.Sum256(body)
+	payload := hex.EncodeToString(sum[:])
+	if claimed := r.Header.Get("X-Amz-Content-Sha256"); claimed != "" && claimed != payload {
+		return nil, denied("InvalidSignatureException", "x-amz-content-sha256 is not the hash of the body")
+	}
+	canonical, err := canonicalRequest(r, auth.signedHeaders, payload)
+	if err != nil {
+		return nil, err
+	}
+	hashed := sha256.Sum256([]byte(canonical))
+	scope := auth.date + "/" + auth.region + "/" + auth.service + "/" + terminator
+	toSign := algorithm + "\n" + r.Header.Get("X-Amz-Date") + "\n" + scope + "\n" + hex.EncodeToString(hashed[:])
+	key := mac([]byte("AWS4"+secret), auth.date)
+	key = mac(key, auth.region)
+	key = mac(key, auth.service)
+	return mac(mac(key, terminator), toSign), nil
+}
+
+func mac(key []byte, data string) []byte {
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(data))
+	return m.Sum(nil)
+}
