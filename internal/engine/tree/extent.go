@@ -23,8 +23,8 @@ type Extent struct {
 // End is the offset behind the extent's last byte.
 func (e *Extent) End() uint64 { return e.Offset + uint64(e.Length) }
 
-// clip gives the part of e in [from, to), which must overlap it.
-func (e *Extent) clip(from, to uint64) Extent {
+// Clip gives the part of e in [from, to), which must overlap it.
+func (e *Extent) Clip(from, to uint64) Extent {
 	c := *e
 	if from > c.Offset {
 		d := uint32(from - c.Offset)

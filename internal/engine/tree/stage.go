@@ -53,12 +53,12 @@ func (s *StageBatch) Clear(ino fs.Ino, from, to uint64) error {
 			return err
 		}
 		if e.Offset < from {
-			if err := s.Extent(ino, e.clip(0, from)); err != nil {
+			if err := s.Extent(ino, e.Clip(0, from)); err != nil {
 				return err
 			}
 		}
 		if e.End() > to {
-			if err := s.Extent(ino, e.clip(to, toEnd)); err != nil {
+			if err := s.Extent(ino, e.Clip(to, toEnd)); err != nil {
 				return err
 			}
 		}
@@ -218,16 +218,20 @@ func (t *Tree) FinishStage(m Meta, epochs []fs.EpochStart) error {
 // description) and the position. k and v are valid during the call.
 func (t *Tree) RawRange(after []byte, fn func(k, v []byte) error) error {
 	lo := append(append([]byte(nil), after...), 0)
-	if len(after) == 0 {
-		lo = []byte{1}
-	}
-	return t.scan(lo, []byte{prefixStage}, func(k, v []byte) error {
+	visit := func(k, v []byte) error {
 		switch k[0] {
-		case prefixExtent, prefixEpoch, prefixMeta:
+		case prefixEpoch, prefixMeta:
 			return nil
 		}
 		return fn(k, v)
-	})
+	}
+	if lo[0] < prefixExtent {
+		if err := t.scan(lo, []byte{prefixExtent}, visit); err != nil {
+			return err
+		}
+		lo = []byte{prefixExtent + 1}
+	}
+	return t.scan(lo, []byte{prefixStage}, visit)
 }
 
 // AllExtents calls fn for every extent behind the key after, in order.

@@ -183,3 +183,10 @@ func (t *Tree) AllEntries(fn func(dir fs.Ino, name fs.Name, ino fs.Ino) error) e
 		return fn(fs.Ino(binary.BigEndian.Uint64(k[1:])), e.Name, e.Ino)
 	})
 }
+
+// CountSettings counts the settings whose keys begin with prefix.
+func (t *Tree) CountSettings(prefix string) (n int, err error) {
+	lo := settingKey(prefix)
+	err = t.scan(lo, after(lo), func(_, _ []byte) error { n++; return nil })
+	return n, err
+}

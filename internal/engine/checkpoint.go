@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/engine/tree"
+	"github.com/holdfast-fs/holdfast/internal/engine/writeset"
+	"github.com/holdfast-fs/holdfast/internal/fs"
+)
+
+// ErrNoCheckpoint: there is no checkpoint of this name (any more).
+var ErrNoCheckpoint = errors.New("no such checkpoint")
+
+const (
+	checkpointDir      = "checkpoints"
+	checkpointSpec     = "spec.json"
+	checkpointStore    = "tree"
+	checkpointIdle     = 10 * time.Minute
+	maxCheckpoints     = 8 // destinations that bootstrap at once
+	maxCheckpointName  = 64
+	checkpointSpecKind = 1
+)
+
+// checkpoint is the tree pinned at one position for one destination.
+type checkpoint struct {
+	mu       sync.Mutex // its tree is opened once
+	dir      string
+	spec     spec
+	t        *tree.Tree
+	elements []writeset.Element // nil: the whole tree
+	used     time.Time
+	users    int
+}
+
+// spec is what is kept of a checkpoint beside its store.
+type spec struct {
+	Format   int    `json:"format"`
+	Whole    bool   `json:"whole"`
+	Fork     fs.Pos `json:"fork"`
+	WriteSet []byte `json:"write_set"`
+}
+
+// CheckpointInfo describes a checkpoint to a destination.
+type CheckpointInfo struct {
+	Pos    fs.Pos          `json:"position"`
+	Whole  bool            `json:"whole"`
+	Meta   tree.Meta       `json:"meta"`
+	Epochs []fs.EpochStart `json:"epochs"`
+}
+
+// OpenCheckpoint pins the tree at one durable position under a name, or finds
+// the one that has it. fork nil: the whole tree; else what changed since fork
+// here or, by its write set, there.
+func (e *Engine) OpenCheckpoint(name string, fork *fs.Pos, theirs *writeset.Set) (CheckpointInfo, error) {
+	if err := checkName(name); err != nil {
+		return CheckpointInfo{}, err
+	}
+	c, err := e.findCheckpoint(name)
+	if errors.Is(err, ErrNoCheckpoint) {
+		c, err = e.makeCheckpoint(name, fork, theirs)
+	}
+	if err != nil {
+		return CheckpointInfo{}, err
+	}
+	defer e.releaseUser(c)
+	return CheckpointInfo{Pos: c.t.Meta().Applied, Whole: c.spec.Whole, Meta: c.t.Meta(), Epochs: c.t.Epochs()}, nil
+}
+
+// checkName: names become file names.
+func checkName(name string) error {
+	if name == "" || len(name) > maxCheckpointName || strings.Trim(name, "0123456789abcdefghijklmnopqrstuvwxyz-") != "" {
+		return &fs.DecodeError{What: "checkpoint name", Detail: fmt.Sprintf("%.80q: want 1 to %d of a-z, 0-9 and -", name, maxCheckpointName)}
+	}
+	return nil
+}
+
+func (e *Engine) checkpointPath(name string) string {
+	return filepath.Join(e.o.Dir, checkpointDir, name)
+}
+
+// findCheckpoint gives an existing one, opened, with one user more.
+func (e *Engine) findCheckpoint(name string) (*checkpoint, error) {
+	e.checkMu.Lock()
+	defer e.checkMu.Unlock()
+	e.expireCheckpoints()
+	c := e.checkpoints[name]
+	if c == nil {
+		var err error
+		if c, err = e.loadCheckpoint(name); err != nil {
+			return nil, err
+		}
+		e.checkpoints[name] = c
+	}
+	c.used = e.o.Now()
+	c.users++
+	return c, nil
+}
+
+func (e *Engine) loadCheckpoint(name string) (*checkpoint, error) {
+	c := &checkpoint{dir: e.checkpointPath(name)}
+	b, err := disk.ReadFile(e.o.FS, filepath.Join(c.dir, checkpointSpec))
+	if isNotExist(err) {
+		return nil, ErrNoCheckpoint
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, &c.spec); err != nil || c.spec.Format != checkpointSpecKind {
+		return nil, ErrNoCheckpoint
+	}
+	return c, e.openCheckpointTree(c)
+}
+
+func (e *Engine) openCheckpointTree(c *checkpoint) (err error) {
+	c.t, err = tree.Open(tree.Options{FS: e.o.FS, Dir: filepath.Join(c.dir, checkpointStore), Cache: e.o.Cache, Logger: e.log})
+	if err != nil || c.spec.Whole {
+		return err
+	}
+	set := &writeset.Set{}
+	if err := set.Decode(c.spec.WriteSet); err != nil {
+		return err
+	}
+	c.elements = set.Elements()
+	return nil
+}
+
+// makeCheckpoint: the store first, then the write set up to its position, then
+// the spec, which makes it count.
+func (e *Engine) makeCheckpoint(name string, fork *fs.Pos, theirs *writeset.Set) (*checkpoint, error) {
+	e.checkMu.Lock()
+	defer e.checkMu.Unlock()
+	if len(e.checkpoints) >= maxCheckpoints {
+		return nil, fmt.Errorf("%d checkpoints are in use already: %w", maxCheckpoints, fs.ErrDelay)
+	}
+	c := &checkpoint{dir: e.checkpointPath(name), used: e.o.Now(), users: 1}
+	if err := e.o.FS.RemoveAll(c.dir); err != nil {
+		return nil, err
+	}
+	if err := e.o.FS.MkdirAll(c.dir, 0o700); err != nil {
+		return nil, err
+	}
+	e.rw.RLock()
+	t := e.t
+	e.rw.RUnlock()
+	if t == nil {
+		return nil, ErrNotWhole
+	}
+	if err := t.Checkpoint(filepath.Join(c.dir, checkpointStore)); err != nil {
+		return nil, err
+	}
+	c.spec = spec{Format: checkpointSpecKind, Whole: fork == nil}
+	if fork != nil {
+		c.spec.Fork = *fork
+		if err := e.unionSince(fork.Seq, theirs, c); err != nil {
+			return nil, err
+		}
+	}
+	b, err := json.Marshal(c.spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := disk.WriteFileAtomic(e.o.FS, filepath.Join(c.dir, checkpointSpec), b); err != nil {
+		return nil, err
+	}
+	if err := e.openCheckpointTree(c); err != nil {
+		return nil, err
+	}
+	e.checkpoints[name] = c
+	return c, nil
+}
+
+// unionSince joins both sides' write sets. Ours is taken up to the durable
+// position, which is not before the checkpoint's.
+func (e *Engine) unionSince(fork uint64, theirs *writeset.Set, c *checkpoint) error {
+	set, err := e.WriteSet(fork)
+	if err != nil {
+		return err
+	}
+	if theirs != nil {
+		for _, el := range theirs.Elements() {
+			set.AddElement(el)
+		}
+	}
+	c.spec.WriteSet = set.Encode()
+	return nil
+}
+
+func (e *Engine) releaseUser(c *checkpoint) {
+	e.checkMu.Lock()
+	defer e.checkMu.Unlock()
+	c.users--
+	c.used = e.o.Now()
+}
+
+// expireCheckpoints drops what nobody used for long. Needs checkMu.
+func (e *Engine) expireCheckpoints() {
+	idle := e.o.CheckpointIdle
+	if idle == 0 {
+		idle = checkpointIdle
+	}
+	for name, c := range e.checkpoints {
+		if c.users == 0 && e.o.Now().Sub(c.used) > idle {
+			e.dropCheckpoint(name)
+		}
+	}
+}
+
+// dropCheckpoint needs checkMu.
+func (e *Engine) dropCheckpoint(name string) {
+	if c := e.checkpoints[name]; c != nil && c.t != nil {
+		if err := c.t.Close(); err != nil {
+			e.log.Warn("cannot close a checkpoint", "checkpoint", name, "error", err)
+		}
+	}
+	delete(e.checkpoints, name)
+	if err := e.o.FS.RemoveAll(e.checkpointPath(name)); err != nil {
+		e.log.Warn("cannot remove a checkpoint; its space is not free yet", "checkpoint", name, "error", err)
+	}
+}
+
+// ReleaseCheckpoint drops a checkpoint; one in use goes when it expires.
+func (e *Engine) ReleaseCheckpoint(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	e.checkMu.Lock()
+	defer e.checkMu.Unlock()
+	if c := e.checkpoints[name]; c == nil || c.users == 0 {
+		e.dropCheckpoint(name)
+	}
+	return nil
+}
+
+func (e *Engine) closeCheckpoints() {
+	e.checkMu.Lock()
+	defer e.checkMu.Unlock()
+	for name, c := range e.checkpoints {
+		if c.t != nil {
+			if err := c.t.Close(); err != nil {
+				e.log.Warn("cannot close a checkpoint", "checkpoint", name, "error", err)
+			}
+		}
+	}
+	clear(e.checkpoints)
+}

@@ -1,0 +1,361 @@
+// Package engine runs one file system: rules decide a mutation, the journal
+// makes it durable, the tree applies it. Recovery, following a source and
+// promotion use the same journal and the same Apply.
+//
+// Lock order: Stage.mu and Engine.stageMu before Engine.mu (who may append) before Engine.rw (tree against
+// readers) before Engine.holdMu. Waiting for durability holds none of them.
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/engine/tree"
+	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/journal"
+)
+
+// Options of an engine.
+type Options struct {
+	FS     disk.FS
+	Dir    string // the engine's own directory
+	ID     string // the file system's id in this region, "fs-..."
+	Region string
+	Now    func() time.Time
+	Rand   io.Reader
+	Logger *slog.Logger
+	Cache  *pebble.Cache // shared by all engines of a process; nil: a small one
+
+	// Journal sizes; zero takes the journal's defaults.
+	RecordSegmentBytes  int64
+	PayloadSegmentBytes int64
+	// ReserveBytes of free disk are kept for what must work on a full disk
+	// (removing files, the tree's own flushes). 0: a twentieth of the disk, at
+	// most 1 GiB.
+	ReserveBytes uint64
+	// CheckpointIdle is how long an unused checkpoint for a destination is
+	// kept. 0: ten minutes.
+	CheckpointIdle time.Duration
+}
+
+// Mode says what an engine does with changes that clients ask for.
+type Mode int32
+
+// The modes.
+const (
+	ReadOnly Mode = iota // refuse: fs.ErrROFS
+	Waiting              // ask to try again: fs.ErrDelay
+	Writer               // accept
+)
+
+// Engine is one open file system. Safe for concurrent use.
+type Engine struct {
+	o   Options
+	log *slog.Logger
+
+	// mu serialises everything that appends. The fields below it are its own.
+	mu      sync.Mutex
+	last    fs.Pos // newest appended and applied
+	nextIno uint64 // within the epoch
+	stamp   uint64 // newest stamp given
+	base    baseMeta
+
+	mode   atomic.Int32
+	failed atomic.Pointer[error]
+	epoch  atomic.Pointer[fs.EpochID]
+
+	// rw guards j and t against the switch of a stage, and t's readers
+	// against Apply.
+	rw sync.RWMutex
+	j  *journal.Journal // nil: nothing received yet
+	t  *tree.Tree
+
+	holdMu sync.Mutex
+	holds  map[fs.Ino]int
+	// clients added while read-only live here only.
+	localClients map[string]struct{}
+
+	space space
+	gone  chan fs.Ino // released orphans for the reclaimer
+	kick  chan struct{}
+	stop  context.CancelFunc
+	done  chan struct{}
+
+	stageMu     sync.Mutex // before mu
+	stage       *Stage
+	oldJournals []*journal.Journal // of a lineage that was replaced
+	checkMu     sync.Mutex
+	checkpoints map[string]*checkpoint
+}
+
+// baseMeta stands in the journal's BASE: which store holds the tree, and the
+// highest epoch counter that this replica ever used, so that no number is used
+// twice even after its branch was given up.
+type baseMeta struct {
+	Tree    string `json:"tree"`
+	Counter uint32 `json:"counter"`
+}
+
+const (
+	firstTree    = "tree-000001"
+	firstJournal = "journal-000001"
+	currentFile  = "current.json"
+)
+
+// current names the journal in use: it changes when a replica of another
+// lineage takes the place.
+type current struct {
+	Format  int        `json:"format"`
+	Journal string     `json:"journal"`
+	Lineage fs.Lineage `json:"-"`
+	Hex     string     `json:"lineage"`
+}
+
+const currentFormat = 1
+
+// Create makes an empty file system of a new lineage in o.Dir, which must not
+// hold one, and returns it open in mode ReadOnly.
+func Create(ctx context.Context, o Options) (*Engine, error) {
+	var lineage fs.Lineage
+	if _, err := io.ReadFull(o.Rand, lineage[:]); err != nil {
+		return nil, fmt.Errorf("make a lineage: %w", err)
+	}
+	if err := CreateEmpty(o); err != nil {
+		return nil, err
+	}
+	if err := journal.Create(o.journal(firstJournal, lineage)); err != nil {
+		return nil, fmt.Errorf("create the journal: %w", err)
+	}
+	if err := writeCurrent(&o, firstJournal, lineage); err != nil {
+		return nil, err
+	}
+	return Open(ctx, o)
+}
+
+// CreateEmpty makes the place for a replica that has received nothing yet.
+func CreateEmpty(o Options) error {
+	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the file system's directory: %w", err)
+	}
+	if err := disk.SyncDir(o.FS, filepath.Dir(o.Dir)); err != nil {
+		return fmt.Errorf("make the file system's directory: %w", err)
+	}
+	return nil
+}
+
+func writeCurrent(o *Options, name string, l fs.Lineage) error {
+	b, err := json.Marshal(current{Format: currentFormat, Journal: name, Hex: l.String()})
+	if err != nil {
+		return err
+	}
+	if err := disk.WriteFileAtomic(o.FS, filepath.Join(o.Dir, currentFile), b); err != nil {
+		return fmt.Errorf("record which journal is in use: %w", err)
+	}
+	return nil
+}
+
+func readCurrent(o *Options) (*current, error) {
+	b, err := disk.ReadFile(o.FS, filepath.Join(o.Dir, currentFile))
+	if isNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read which journal is in use: %w", err)
+	}
+	c := &current{}
+	if err := json.Unmarshal(b, c); err != nil || c.Format != currentFormat {
+		return nil, &fs.CorruptionError{File: filepath.Join(o.Dir, currentFile), Detail: "not a description of a file system that this release knows"}
+	}
+	c.Lineage, err = fs.ParseLineage(c.Hex)
+	return c, err
+}
+
+func (o *Options) journal(name string, l fs.Lineage) journal.Options {
+	return journal.Options{FS: o.FS, Dir: filepath.Join(o.Dir, name), Lineage: l,
+		RecordSegmentBytes: o.RecordSegmentBytes, PayloadSegmentBytes: o.PayloadSegmentBytes, Logger: o.Logger}
+}
+
+// Open recovers the file system in o.Dir and returns it in mode ReadOnly. A
+// damaged journal or tree is a *fs.CorruptionError.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	e := &Engine{o: o, log: o.Logger.With("file_system", o.ID), holds: make(map[fs.Ino]int),
+		localClients: make(map[string]struct{}), checkpoints: make(map[string]*checkpoint),
+		gone: make(chan fs.Ino, goneBacklog), kick: make(chan struct{}, 1), done: make(chan struct{})}
+	e.epoch.Store(&fs.EpochID{})
+	e.space.init(&o)
+	c, err := readCurrent(&o)
+	if err != nil {
+		return nil, err
+	}
+	if c != nil {
+		if err := e.recover(c); err != nil {
+			return nil, fmt.Errorf("open file system %s: %w", o.ID, err)
+		}
+	}
+	e.sweep()
+	run, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	go e.background(run)
+	return e, nil
+}
+
+// recover opens journal and tree and applies what the tree lacks.
+func (e *Engine) recover(c *current) error {
+	j, err := journal.Open(e.o.journal(c.Journal, c.Lineage))
+	if err != nil {
+		return fmt.Errorf("open the journal: %w", err)
+	}
+	e.j = j
+	_, meta := j.Base()
+	if e.base, err = parseBase(meta); err != nil {
+		return errors.Join(err, j.Close())
+	}
+	t, err := e.openTree(e.base.Tree)
+	if err != nil {
+		return errors.Join(err, j.Close())
+	}
+	e.t = t
+	if err := e.replay(); err != nil {
+		return errors.Join(err, t.Close(), j.Close())
+	}
+	return nil
+}
+
+func parseBase(meta []byte) (baseMeta, error) {
+	b := baseMeta{Tree: firstTree}
+	if len(meta) == 0 {
+		return b, nil
+	}
+	if err := json.Unmarshal(meta, &b); err != nil || b.Tree == "" {
+		return b, fmt.Errorf("the journal's base describes no tree that this release knows")
+	}
+	return b, nil
+}
+
+func (e *Engine) openTree(name string) (*tree.Tree, error) {
+	return tree.Open(tree.Options{FS: e.o.FS, Dir: filepath.Join(e.o.Dir, name), Cache: e.o.Cache, Logger: e.log, OnFailure: e.fail})
+}
+
+func (e *Engine) replay() error {
+	n := 0
+	// The journal hands out durable records only, so flushes may pass.
+	e.t.SetDurable(func(uint64) error { return nil })
+	err := e.j.Recover(e.t.Meta().Applied, func(r *fs.Record, a fs.Addr) error {
+		m, err := fs.ParseMutation(r.Mutation)
+		if err != nil {
+			return err
+		}
+		n++
+		return e.t.Apply(r, m, a)
+	})
+	if err != nil {
+		return fmt.Errorf("recover the journal: %w", err)
+	}
+	e.t.SetDurable(e.journalDurable(e.j))
+	e.adopt()
+	e.log.Info("file system recovered", "position", e.last.String(), "records_applied", n)
+	return nil
+}
+
+// adopt takes position and clock from the tree.
+func (e *Engine) adopt() {
+	m := e.t.Meta()
+	e.last = m.Applied
+	e.stamp = max(e.stamp, m.LastStamp)
+	id := m.Applied.Epoch
+	e.epoch.Store(&id)
+}
+
+func (e *Engine) journalDurable(j *journal.Journal) func(uint64) error {
+	return func(seq uint64) error { return j.WaitDurable(context.Background(), seq) }
+}
+
+// sweep removes stores that a crash left behind: neither the tree in use nor
+// the stage's.
+func (e *Engine) sweep() {
+	keep := map[string]bool{e.base.Tree: true}
+	if s, err := readStageFile(&e.o); err == nil && s != nil && s.Tree != e.base.Tree {
+		keep[s.Tree] = true
+	} else {
+		e.removeStageFile()
+	}
+	names, err := e.o.FS.List(e.o.Dir)
+	if err != nil {
+		return
+	}
+	for _, n := range names {
+		if strings.HasPrefix(n, "tree-") && !keep[n] {
+			if err := e.o.FS.RemoveAll(filepath.Join(e.o.Dir, n)); err != nil {
+				e.log.Warn("cannot remove a tree that is no longer used", "tree", n, "error", err)
+			}
+		}
+	}
+}
+
+// Close syncs and closes. Nobody may use the engine any more.
+func (e *Engine) Close() error {
+	e.stop()
+	<-e.done
+	e.closeCheckpoints()
+	err := e.closeStage()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.mode.Store(int32(ReadOnly))
+	if e.j == nil {
+		return err
+	}
+	if e.Err() == nil {
+		// So that the next start has little to replay.
+		err = errors.Join(err, e.t.Flush())
+	}
+	for _, j := range e.oldJournals {
+		err = errors.Join(err, j.Close())
+	}
+	return errors.Join(err, e.t.Close(), e.j.Close())
+}
+
+// fail makes the engine refuse changes until it is opened again.
+func (e *Engine) fail(err error) {
+	if e.failed.CompareAndSwap(nil, &err) {
+		e.log.Error("file system stopped accepting changes; what was acknowledged is safe; mend the cause and restart", "error", err)
+	}
+}
+
+// Err tells why the engine accepts nothing any more; nil while it is healthy.
+func (e *Engine) Err() error {
+	if p := e.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// member is this replica's number within the lineage.
+func (e *Engine) member() (uint16, error) {
+	b, err := e.t.Setting(memberKey(e.o.ID))
+	if err != nil {
+		return 0, err
+	}
+	if len(b) != 2 {
+		return 0, fmt.Errorf("file system %s is not registered as a member of lineage %s", e.o.ID, e.Lineage())
+	}
+	return binary.BigEndian.Uint16(b), nil
+}
+
+func memberKey(id string) string { return memberPrefix + id }
+
+const memberPrefix = "member/"
+
+func isNotExist(err error) bool { return disk.IsNotExist(err) }
