@@ -17,8 +17,9 @@ const maxOpenSegments = 64
 
 // files knows all segment files of a journal and keeps some of them open.
 type files struct {
-	fs  disk.FS
-	dir string
+	fs       disk.FS
+	dir      string
+	readOnly bool
 
 	mu    sync.Mutex
 	class map[uint64]class // of every segment there is
@@ -97,7 +98,7 @@ func (s *files) acquire(id uint64) (*segmentFile, error) {
 
 func (s *files) openFile(id uint64, c class) (*segmentFile, error) {
 	name := segmentName(id, c)
-	f, err := s.fs.OpenReadWrite(s.path(name), disk.Category)
+	f, err := s.openMode(name)
 	if err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", s.path(name), err)
 	}
@@ -110,6 +111,13 @@ func (s *files) openFile(id uint64, c class) (*segmentFile, error) {
 		return nil, &fs.CorruptionError{File: s.path(name), Detail: err.Error()}
 	}
 	return &segmentFile{File: f, id: id, name: name}, nil
+}
+
+func (s *files) openMode(name string) (disk.File, error) {
+	if s.readOnly {
+		return s.fs.Open(s.path(name))
+	}
+	return s.fs.OpenReadWrite(s.path(name), disk.Category)
 }
 
 func checkOpened(f disk.File, id uint64, c class) error {

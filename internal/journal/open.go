@@ -107,6 +107,9 @@ func Open(o Options) (*Journal, error) {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	j, err := open(o)
+	if err == nil {
+		err = j.settleBase()
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open journal: %w", err), lock.Close())
 	}
@@ -114,6 +117,7 @@ func Open(o Options) (*Journal, error) {
 	return j, nil
 }
 
+// open finds the history and changes nothing.
 func open(o Options) (*Journal, error) {
 	infos, err := readHeaders(o.FS, o.Dir, o.Lineage)
 	if err != nil {
@@ -134,10 +138,6 @@ func open(o Options) (*Journal, error) {
 		j.files.add(s.id, s.class, nil)
 		j.files.bytes.Add(s.size)
 		j.nextID = max(j.nextID, s.id+1)
-	}
-	if err := j.settleBase(); err != nil {
-		j.files.closeAll()
-		return nil, err
 	}
 	return j, nil
 }

@@ -1,0 +1,160 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/fs"
+)
+
+func basePos(seq uint64) fs.Pos {
+	return fs.Pos{Epoch: fs.EpochID{Counter: 9, Member: 3, Nonce: seq}, Seq: seq, Chain: fs.Chain{byte(seq), 1}}
+}
+
+func TestRebaseBeginsANewHistory(t *testing.T) {
+	for _, seq := range []uint64{0, 3, 1000} {
+		t.Run(fmt.Sprint(seq), func(t *testing.T) {
+			o := tiny(disk.NewMem())
+			j, h := mustCreate(t, o), newHistory()
+			var kept fs.Addr
+			for range 20 {
+				a, err := h.append(j, bytes.Repeat([]byte{7}, 3000))
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept = a
+			}
+			meta := bytes.Repeat([]byte("m"), MaxBaseMeta)
+			pos := basePos(seq)
+			if err := j.Rebase(pos, meta); err != nil {
+				t.Fatal(err)
+			}
+			h = &history{base: pos, epoch: fs.EpochID{Counter: 10}}
+			for range 20 {
+				if _, err := h.append(j, []byte("after")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			j, err := Open(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(j.kill)
+			if got, m := j.Base(); got != pos || !bytes.Equal(m, meta) {
+				t.Errorf("base %s with %d bytes", got, len(m))
+			}
+			if _, err := h.check(j, pos, pos.Seq+20); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Read(kept, 0, make([]byte, 3000)); err != nil {
+				t.Errorf("payload from before: %v", err)
+			}
+			if _, err := j.PosAt(seq + 3); err != nil {
+				t.Error(err)
+			}
+			if seq > 0 {
+				if _, err := j.Reader(seq - 1); !errors.Is(err, ErrTrimmed) {
+					t.Errorf("reader before the base: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// A crash at each operation of a Rebase leaves the old history whole or the
+// new one, the new one when Rebase had returned.
+func TestCrashInRebaseLeavesOldOrNew(t *testing.T) {
+	for at := int64(1); ; at++ {
+		reached := false
+		for _, percent := range []int{0, 50, 100} {
+			for seed := range uint64(4) {
+				r, err := rebaseCrash(at, percent, seed)
+				if err != nil {
+					t.Fatalf("operation %d, %d %%, seed %d: %v", at, percent, seed, err)
+				}
+				reached = reached || r
+			}
+		}
+		if !reached {
+			if at < 8 {
+				t.Errorf("only %d operations", at)
+			}
+			return
+		}
+	}
+}
+
+func rebaseCrash(at int64, percent int, seed uint64) (reached bool, err error) {
+	mem := disk.NewMem()
+	faulty := disk.NewFaulty(mem)
+	if err := Create(tiny(mem)); err != nil {
+		return false, err
+	}
+	j, err := Open(tiny(faulty))
+	if err != nil {
+		return false, err
+	}
+	old := newHistory()
+	if _, err := old.check(j, fs.Pos{}, 0); err != nil {
+		return false, err
+	}
+	for range 9 {
+		if _, err := old.append(j, make([]byte, 2500)); err != nil {
+			return false, err
+		}
+	}
+	if err := j.WaitDurable(noDeadline, 9); err != nil {
+		return false, err
+	}
+	var left *disk.Mem
+	rng := rand.New(rand.NewPCG(seed, uint64(at)))
+	faulty.SetRule(func(op disk.Op, _ string, _, total int64) error {
+		if total == at && op != disk.OpRead && op != disk.OpOpen {
+			left = mem.Crash(rng, percent)
+		}
+		return nil
+	})
+	pos := basePos(4)
+	if err := j.Rebase(pos, []byte("meta")); err != nil {
+		return false, err
+	}
+	j.kill()
+	reached = left != nil
+	if !reached {
+		left = mem.Crash(rng, percent)
+	}
+	for range 2 { // what was seen once stays
+		if err := oldOrNew(left, old, pos, !reached); err != nil {
+			return reached, err
+		}
+	}
+	return reached, nil
+}
+
+func oldOrNew(d disk.FS, old *history, pos fs.Pos, mustBeNew bool) error {
+	j, err := Open(tiny(d))
+	if err != nil {
+		return err
+	}
+	defer j.kill()
+	if base, _ := j.Base(); base == (fs.Pos{}) {
+		if mustBeNew {
+			return errors.New("the old history is back")
+		}
+		_, err := old.check(j, fs.Pos{}, 9)
+		return err
+	}
+	h := &history{base: pos, epoch: fs.EpochID{Counter: 10}}
+	if _, err := h.check(j, pos, pos.Seq); err != nil {
+		return err
+	}
+	// Power is lost right after somebody acted upon the new base.
+	return nil
+}
