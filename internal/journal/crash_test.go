@@ -161,10 +161,11 @@ func TestCrashesLoseNothingAcknowledged(t *testing.T) {
 	}
 }
 
-// After a kill the page cache holds more than the disk. What recovery then
-// publishes as durable must survive a power cut right afterwards.
+// After a kill the page cache holds more than the disk, and after a failed sync
+// it believes that the disk has it. What recovery then publishes as durable
+// must survive a power cut right afterwards.
 func TestRecoveryMakesDurableWhatItPublishes(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(100) {
 		c := &crashRun{rng: rand.New(rand.NewPCG(seed, 1)), h: newHistory(), put: map[fs.Addr]byte{}}
 		mem := disk.NewMem()
 		if err := Create(tiny(mem)); err != nil {
@@ -175,19 +176,33 @@ func TestRecoveryMakesDurableWhatItPublishes(t *testing.T) {
 			if err != nil {
 				t.Fatalf("seed %d, life %d: %v", seed, life, err)
 			}
-			for range 30 {
+			if err := c.load(j, c.rng.IntN(60), never); err != nil {
+				t.Fatal(err)
+			}
+			for range 1 + c.rng.IntN(30) {
 				if _, err := c.h.append(j, randomPayload(c.rng)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			writeWithoutSync(j)
 			j.kill()
-			j, err = c.reopen(mem, never)
+			kept := &cached{mem.Crash(c.rng, 100), mem.Crash(c.rng, 0)}
+			if c.rng.IntN(2) == 0 {
+				kept.FS = mem.Crash(c.rng, 80) // and a part never got that far
+			}
+			j, err = c.reopen(kept, never)
 			if err != nil {
 				t.Fatalf("seed %d, life %d, after the kill: %v", seed, life, err)
 			}
+			if c.rng.IntN(2) == 0 {
+				if _, err := c.h.append(j, nil); err != nil {
+					t.Fatal(err)
+				}
+				wait(t, j, c.h.last().Seq)
+				c.acked = c.h.last().Seq
+			}
 			j.kill()
-			mem = mem.Crash(rand.New(rand.NewPCG(seed, 5)), 0)
+			mem = kept.platter.Crash(c.rng, 0)
 		}
 	}
 }

@@ -130,31 +130,69 @@ func rebaseCrash(at int64, percent int, seed uint64) (reached bool, err error) {
 	if !reached {
 		left = mem.Crash(rng, percent)
 	}
-	for range 2 { // what was seen once stays
-		if err := oldOrNew(left, old, pos, !reached); err != nil {
-			return reached, err
-		}
+	// Whoever saw the new base acts upon it: it must survive a power cut then.
+	kept := &cached{left, mem.Crash(rng, 0)}
+	if reached {
+		kept.platter = left.Crash(rng, 100)
 	}
-	return reached, nil
+	isNew, err := oldOrNew(kept, old, pos)
+	if err != nil {
+		return reached, err
+	}
+	if !reached && !isNew {
+		return reached, errors.New("the old history is back")
+	}
+	again, err := oldOrNew(kept.platter.Crash(rng, 0), old, pos)
+	if err == nil && isNew && !again {
+		err = errors.New("the new history was seen and is gone")
+	}
+	return reached, err
 }
 
-func oldOrNew(d disk.FS, old *history, pos fs.Pos, mustBeNew bool) error {
+// A BASE that was written and not synced when the process died counts only
+// once it is synced.
+func TestKilledRebaseIsSettledBeforeItCounts(t *testing.T) {
+	mem := disk.NewMem()
+	j, old := mustCreate(t, tiny(mem)), newHistory()
+	for range 9 {
+		if _, err := old.append(j, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := j.drain()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.ioMu.Unlock()
+	h := j.recordHeader(s.file.id, 2, s.file.id, basePos(4), basePos(4))
+	if err := writeBase(s.file, h, nil); err != nil {
+		t.Fatal(err)
+	}
+	j.kill()
+	rng := rand.New(rand.NewPCG(1, 1))
+	kept := &cached{mem.Crash(rng, 100), mem.Crash(rng, 0)}
+	for _, d := range []disk.FS{kept, nil} {
+		if d == nil {
+			d = kept.platter.Crash(rng, 0)
+		}
+		if isNew, err := oldOrNew(d, old, basePos(4)); err != nil || !isNew {
+			t.Fatalf("new base %v, %v", isNew, err)
+		}
+	}
+}
+
+// oldOrNew opens and recovers, and tells which history is there.
+func oldOrNew(d disk.FS, old *history, pos fs.Pos) (isNew bool, err error) {
 	j, err := Open(tiny(d))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer j.kill()
 	if base, _ := j.Base(); base == (fs.Pos{}) {
-		if mustBeNew {
-			return errors.New("the old history is back")
-		}
 		_, err := old.check(j, fs.Pos{}, 9)
-		return err
+		return false, err
 	}
 	h := &history{base: pos, epoch: fs.EpochID{Counter: 10}}
-	if _, err := h.check(j, pos, pos.Seq); err != nil {
-		return err
-	}
-	// Power is lost right after somebody acted upon the new base.
-	return nil
+	_, err = h.check(j, pos, pos.Seq)
+	return true, err
 }
