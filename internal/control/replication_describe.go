@@ -163,7 +163,7 @@ func (c *Control) sourceStatus(r *Replication) (status, message string, last tim
 		return status, "", last
 	case r.Fault == FaultUnknown:
 		return StatusError, fmt.Sprintf("Region %s does not know this replication. Delete it here (deletionMode LOCAL_CONFIGURATION_ONLY) and create it again.", r.PeerRegion), last
-	case l.role == RoleUndecided:
+	case l.role == RoleUndecided && l.peerErr != nil:
 		return StatusError, fmt.Sprintf("This region was down and asks region %s whether the destination was promoted meanwhile; changes wait for the answer. If region %s is lost for good, call DeleteReplicationConfiguration with deletionMode LOCAL_CONFIGURATION_ONLY.", r.PeerRegion, r.PeerRegion), last
 	case l.err != nil:
 		return StatusError, l.err.Error(), last
