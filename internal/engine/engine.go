@@ -359,3 +359,19 @@ func memberKey(id string) string { return memberPrefix + id }
 const memberPrefix = "member/"
 
 func isNotExist(err error) bool { return disk.IsNotExist(err) }
+
+// OpenOrCreate opens what is in o.Dir, or creates a file system there: also
+// one whose creation a crash cut short.
+func OpenOrCreate(ctx context.Context, o Options) (*Engine, error) {
+	c, err := readCurrent(&o)
+	if err != nil {
+		return nil, err
+	}
+	if c != nil {
+		return Open(ctx, o)
+	}
+	if err := o.FS.RemoveAll(o.Dir); err != nil && !isNotExist(err) {
+		return nil, fmt.Errorf("clear a file system that was never finished: %w", err)
+	}
+	return Create(ctx, o)
+}

@@ -411,3 +411,15 @@ func (e *Engine) closeStage() error {
 	err := e.stage.t.Flush()
 	return errors.Join(err, e.stage.release())
 }
+
+// Staged tells of a stage that waits to go on: what OpenStage was called with.
+func (e *Engine) Staged() (name string, info CheckpointInfo, fork *fs.Pos, ok bool) {
+	if e.StageName() == "" {
+		return "", CheckpointInfo{}, nil, false
+	}
+	f, err := readStageFile(&e.o)
+	if err != nil || f == nil {
+		return "", CheckpointInfo{}, nil, false
+	}
+	return f.Name, f.Info, f.Fork, true
+}

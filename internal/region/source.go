@@ -1,0 +1,101 @@
+package region
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/holdfast-fs/holdfast/internal/engine"
+	"github.com/holdfast-fs/holdfast/internal/engine/writeset"
+	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/journal"
+	"github.com/holdfast-fs/holdfast/internal/replica"
+)
+
+// source is an engine as replica sees the one that is followed.
+type source struct{ *engine.Engine }
+
+var _ replica.Source = source{}
+
+// HistoryBytes implements replica.Source and replica.Destination.
+func (s source) HistoryBytes() uint64 { return s.Meta().HistoryBytes }
+
+func (s source) PosAt(seq uint64) (fs.Pos, error) {
+	p, err := s.Engine.PosAt(seq)
+	return p, trimmed(err)
+}
+
+func trimmed(err error) error {
+	if errors.Is(err, journal.ErrTrimmed) {
+		return fmt.Errorf("%w: %w", replica.ErrTrimmed, err)
+	}
+	return err
+}
+
+func (s source) Records(after uint64) (replica.Records, error) {
+	r, err := s.Engine.Records(after)
+	if err != nil {
+		return nil, trimmed(err)
+	}
+	return &records{r: r}, nil
+}
+
+type records struct {
+	r   *journal.Reader
+	buf []byte
+}
+
+func (r *records) Next(ctx context.Context) (*fs.Record, []byte, error) {
+	en, err := r.r.Next(ctx)
+	if err != nil {
+		return nil, nil, trimmed(err)
+	}
+	return r.payload(en)
+}
+
+func (r *records) TryNext() (*fs.Record, []byte, bool, error) {
+	en, ok, err := r.r.TryNext()
+	if err != nil || !ok {
+		return nil, nil, false, trimmed(err)
+	}
+	rec, p, err := r.payload(en)
+	return rec, p, err == nil, err
+}
+
+func (r *records) payload(en *journal.Entry) (*fs.Record, []byte, error) {
+	p, err := en.Payload(r.buf)
+	if err != nil {
+		return nil, nil, fmt.Errorf("payload of record %d: %w", en.Record.Seq, err)
+	}
+	if p != nil {
+		r.buf = p
+	}
+	return en.Record, p, nil
+}
+
+func (r *records) Close() { r.r.Close() }
+
+func (s source) OpenCheckpoint(_ context.Context, name string, fork *fs.Pos, ws []byte) (replica.Checkpoint, error) {
+	var set *writeset.Set
+	if fork != nil {
+		set = &writeset.Set{}
+		if err := set.Decode(ws); err != nil {
+			return replica.Checkpoint{}, err
+		}
+	}
+	info, err := s.Engine.OpenCheckpoint(name, fork, set)
+	if err != nil {
+		return replica.Checkpoint{}, trimmed(err)
+	}
+	meta, err := json.Marshal(info)
+	return replica.Checkpoint{Name: name, Pos: info.Pos, Parts: info.Parts(), Meta: meta}, err
+}
+
+func (s source) Items(_ context.Context, name string, part, _ int, cursor []byte, fn func(replica.Item) error) error {
+	err := s.Engine.Items(name, part, cursor, func(it engine.Item) error { return fn(replica.Item(it)) })
+	if errors.Is(err, engine.ErrNoCheckpoint) {
+		return fmt.Errorf("%w: %w", replica.ErrNoCheckpoint, err)
+	}
+	return err
+}
