@@ -110,6 +110,10 @@ func because(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err // without the URL, which holds nothing that helps
+	}
 	return err
 }
 

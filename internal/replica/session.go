@@ -81,7 +81,7 @@ func (f *Follower) follow(ctx context.Context, stream *frames, have fs.Pos) erro
 	var readErr error
 	others.Go(func() {
 		defer close(queue)
-		readErr = f.read(ctx, stream, queue, free, beats)
+		readErr = f.read(ctx, stream, have, queue, free, beats)
 	})
 	others.Go(func() { f.reportDurable(ctx, beats) })
 	others.Go(func() { f.dropOld(ctx) })
@@ -116,8 +116,14 @@ func (f *Follower) appendAll(ctx context.Context, queue <-chan *batch, free chan
 }
 
 // read turns frames into batches until the stream ends, and says why it did.
-func (f *Follower) read(ctx context.Context, stream *frames, queue chan<- *batch, free <-chan *batch, beats chan<- struct{}) error {
-	beat := func(h heartbeat) error { return f.beat(h, beats) }
+func (f *Follower) read(ctx context.Context, stream *frames, have fs.Pos, queue chan<- *batch, free <-chan *batch, beats chan<- struct{}) error {
+	progress := streamProgress{received: have.Seq, since: f.clock.Now()}
+	beat := func(h heartbeat) error {
+		if err := progress.beat(h, f.clock.Now()); err != nil {
+			return err
+		}
+		return f.beat(h, beats)
+	}
 	for {
 		var b *batch
 		select {
@@ -136,12 +142,36 @@ func (f *Follower) read(ctx context.Context, stream *frames, queue chan<- *batch
 		if b.recs, err = parseRecords(body, b.recs); err != nil {
 			return err
 		}
+		last := b.recs[len(b.recs)-1].Record.Seq
 		select {
 		case queue <- b:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		progress.records(last, f.clock.Now())
 	}
+}
+
+// streamProgress notices a source that has records and sends none, though its
+// heartbeats come: a stream that stalls must not look alive for ever.
+type streamProgress struct {
+	received uint64
+	since    time.Time // when records came last, or none were missing
+}
+
+// stalledStream is long beside any wait for a disk.
+const stalledStream = 30 * time.Second
+
+func (p *streamProgress) records(seq uint64, now time.Time) { p.received, p.since = seq, now }
+
+func (p *streamProgress) beat(h heartbeat, now time.Time) error {
+	if h.Durable.Seq <= p.received {
+		p.since = now
+	}
+	if now.Sub(p.since) > stalledStream {
+		return fmt.Errorf("the source is at record %d, but sent none after %d for %s", h.Durable.Seq, p.received, stalledStream)
+	}
+	return nil
 }
 
 // beat takes a heartbeat of a stream of records. One that names our sequence
