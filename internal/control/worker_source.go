@@ -75,6 +75,7 @@ func (w *worker) prepare(ctx context.Context, r *Replication) (time.Duration, er
 // undoCreation takes the intent back. Unless the other region refused, it may
 // have made something, which a cleanup takes care of.
 func (c *Control) undoCreation(r *Replication, cause error) error {
+	c.setOutcome(r.ID, cause)
 	err := c.update(func(t *tx) error {
 		if t.replications[r.ID] == nil {
 			return nil
@@ -88,7 +89,6 @@ func (c *Control) undoCreation(r *Replication, cause error) error {
 	if err != nil {
 		return err
 	}
-	c.setOutcome(r.ID, cause)
 	c.kickCleaner()
 	return nil
 }
