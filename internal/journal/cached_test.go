@@ -53,3 +53,8 @@ func (f *cachedFile) WriteAt(p []byte, off int64) (int, error) {
 func (f *cachedFile) Sync() error     { return errors.Join(f.platter.Sync(), f.File.Sync()) }
 func (f *cachedFile) SyncData() error { return f.Sync() }
 func (f *cachedFile) Close() error    { return errors.Join(f.platter.Close(), f.File.Close()) }
+
+type (
+	category   = vfs.DiskWriteCategory
+	openOption = vfs.OpenOption
+)
