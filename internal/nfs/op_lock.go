@@ -1,0 +1,116 @@
+package nfs
+
+import (
+	"github.com/holdfast-fs/holdfast/internal/nfs/state"
+	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
+)
+
+// lockType reads nfs_lock_type4. The blocking kinds are asked for again by the
+// client until they are granted.
+func (c *compound) lockType() (write bool) {
+	switch c.args.Uint32() {
+	case xdr.LockRead, xdr.LockReadWait:
+	case xdr.LockWrite, xdr.LockWriteWait:
+		write = true
+	default:
+		c.args.Fail()
+	}
+	return write
+}
+
+// lockable checks the current handle.
+func (c *compound) lockable() xdr.Status {
+	if c.args.Bad() {
+		return xdr.ErrBadXDR
+	}
+	if st := c.needFile(); st != xdr.OK {
+		return st
+	}
+	return c.regular()
+}
+
+// opLock is RFC 8881 §18.10.
+func opLock(c *compound) xdr.Status {
+	a := state.LockArgs{ClientID: c.ticket.ClientID, Write: c.lockType(), Reclaim: c.args.Bool()}
+	a.Offset, a.Length, a.New = c.args.Uint64(), c.args.Uint64(), c.args.Bool()
+	if a.New {
+		c.args.Uint32() // open seqid
+		a.Open = c.resolve(c.args.StateID())
+		c.args.Uint32() // lock seqid
+		c.args.Uint64() // the client is that of the session
+		a.Owner = c.args.Opaque(xdr.OpaqueLimit)
+	} else {
+		a.Lock = c.resolve(c.args.StateID())
+		c.args.Uint32() // lock seqid
+	}
+	if st := c.lockable(); st != xdr.OK {
+		return st
+	}
+	if st := c.mayLock(a.Reclaim); st != xdr.OK {
+		return st
+	}
+	a.File = c.cur.file()
+	id, denied, st := c.s.table.Lock(a)
+	switch {
+	case denied != nil:
+		c.putDenied(denied)
+	case st == xdr.OK:
+		c.curState = id
+		c.w.StateID(id)
+	}
+	return st
+}
+
+// putDenied appends a LOCK4denied, which follows the status NFS4ERR_DENIED.
+func (c *compound) putDenied(d *state.Denied) {
+	c.keep = true
+	c.w.Uint64(d.Offset)
+	c.w.Uint64(d.Length)
+	if d.Write {
+		c.w.Uint32(xdr.LockWrite)
+	} else {
+		c.w.Uint32(xdr.LockRead)
+	}
+	c.w.Uint64(d.ClientID)
+	c.w.String(d.Owner)
+}
+
+// opLockT is RFC 8881 §18.11.
+func opLockT(c *compound) xdr.Status {
+	write := c.lockType()
+	offset, length := c.args.Uint64(), c.args.Uint64()
+	c.args.Uint64() // the client is that of the session
+	owner := c.args.Opaque(xdr.OpaqueLimit)
+	if st := c.lockable(); st != xdr.OK {
+		return st
+	}
+	if c.s.table.InGrace(c.cur.export.Name) {
+		return xdr.ErrGrace
+	}
+	denied, st := c.s.table.TestLock(c.ticket.ClientID, owner, c.cur.file(), write, offset, length)
+	if denied != nil {
+		c.putDenied(denied)
+	}
+	return st
+}
+
+// opLockU is RFC 8881 §18.12.
+func opLockU(c *compound) xdr.Status {
+	c.lockType()
+	c.args.Uint32() // seqid
+	id := c.resolve(c.args.StateID())
+	offset, length := c.args.Uint64(), c.args.Uint64()
+	if c.args.Bad() {
+		return xdr.ErrBadXDR
+	}
+	if st := c.needFile(); st != xdr.OK {
+		return st
+	}
+	id, st := c.s.table.Unlock(c.ticket.ClientID, id, c.cur.file(), offset, length)
+	if st != xdr.OK {
+		return st
+	}
+	c.curState = id
+	c.w.StateID(id)
+	return xdr.OK
+}

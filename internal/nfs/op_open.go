@@ -1,0 +1,344 @@
+package nfs
+
+import (
+	"errors"
+
+	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/nfs/state"
+	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
+)
+
+// openArgs are those of OPEN (RFC 8881 §18.16.1).
+type openArgs struct {
+	access, deny uint32
+	want         uint32 // about delegations
+	owner        []byte
+
+	create   bool
+	mode     uint32 // createmode4
+	attrs    fs.AttrChange
+	mask     xdr.Bitmap
+	verifier xdr.Verifier
+
+	claim uint32
+	name  fs.Name
+}
+
+// readOpen reads and checks the arguments.
+func (c *compound) readOpen() (*openArgs, xdr.Status) {
+	c.args.Uint32() // seqid: sessions order requests
+	a := &openArgs{access: c.args.Uint32(), deny: c.args.Uint32()}
+	c.args.Uint64() // the client is that of the session
+	a.owner = c.args.Opaque(xdr.OpaqueLimit)
+	switch c.args.Uint32() {
+	case xdr.OpenNoCreate:
+	case xdr.OpenCreate:
+		a.create = true
+		if st := c.readHow(a); st != xdr.OK {
+			return nil, st
+		}
+	default:
+		c.args.Fail()
+	}
+	a.claim = c.args.Uint32()
+	switch a.claim {
+	case xdr.ClaimNull, xdr.ClaimDelegatePrev:
+		a.name = c.name()
+	case xdr.ClaimPrevious:
+		c.args.Uint32() // the delegation it had: there are none
+	case xdr.ClaimDelegateCur:
+		c.args.StateID()
+		a.name = c.name()
+	case xdr.ClaimDelegCurFH:
+		c.args.StateID()
+	case xdr.ClaimFH, xdr.ClaimDelegPrevFH:
+	default:
+		c.args.Fail()
+	}
+	if c.args.Bad() {
+		return nil, xdr.ErrBadXDR
+	}
+	a.want = a.access & (xdr.ShareWantMask | xdr.ShareWhenMask)
+	a.access &^= xdr.ShareWantMask | xdr.ShareWhenMask
+	if a.access == 0 || a.access > xdr.ShareBoth || a.deny > xdr.DenyBoth || a.create && a.claim != xdr.ClaimNull {
+		return nil, xdr.ErrInval
+	}
+	return a, xdr.OK
+}
+
+// readHow reads createhow4.
+func (c *compound) readHow(a *openArgs) (st xdr.Status) {
+	a.mode = c.args.Uint32()
+	switch a.mode {
+	case xdr.CreateUnchecked, xdr.CreateGuarded:
+		a.attrs, a.mask, st = c.settable()
+	case xdr.CreateExclusive:
+		a.verifier = c.args.Verifier()
+	case xdr.CreateExclusive41:
+		a.verifier = c.args.Verifier()
+		a.attrs, a.mask, st = c.settable()
+	default:
+		return xdr.ErrBadXDR
+	}
+	return st
+}
+
+// opOpen is RFC 8881 §18.16.
+func opOpen(c *compound) xdr.Status {
+	a, st := c.readOpen()
+	if st != xdr.OK {
+		return st
+	}
+	if c.cur.kind == pseudoRoot && a.claim == xdr.ClaimNull && !a.create {
+		return c.openInPseudo(a)
+	}
+	if st := c.ready(); st != xdr.OK {
+		return st
+	}
+	if st := c.mayOpen(a); st != xdr.OK {
+		return st
+	}
+	found, st := c.openTarget(a)
+	if st != xdr.OK {
+		return st
+	}
+	id, st := c.grant(a, found)
+	if st != xdr.OK {
+		return st
+	}
+	c.move(c.at(found.ino))
+	c.curState = id
+	c.w.StateID(id)
+	c.putChange(found.dir)
+	c.w.Uint32(xdr.OpenResultLockPOSIX | xdr.OpenResultPreserveUnlinked)
+	c.w.Bitmap(found.mask)
+	c.putNoDelegation(a.want)
+	return xdr.OK
+}
+
+// openInPseudo answers an OPEN of an entry of the pseudo root: all are
+// directories.
+func (c *compound) openInPseudo(a *openArgs) xdr.Status {
+	if _, st := c.lookup(a.name); st != xdr.OK {
+		return st
+	}
+	return xdr.ErrIsDir
+}
+
+// mayOpen checks what does not depend on the file: the claim, grace, and that
+// the client's reclaim record is durable before anything is granted.
+func (c *compound) mayOpen(a *openArgs) xdr.Status {
+	switch a.claim {
+	case xdr.ClaimNull, xdr.ClaimFH, xdr.ClaimPrevious:
+	case xdr.ClaimDelegateCur, xdr.ClaimDelegCurFH:
+		return xdr.ErrBadStateID // there are no delegations
+	default:
+		return xdr.ErrNotSupp
+	}
+	if a.access&xdr.ShareWrite != 0 && c.cur.export.FS.ReadOnly() {
+		return xdr.ErrROFS
+	}
+	return c.mayLock(a.claim == xdr.ClaimPrevious)
+}
+
+func (c *compound) mayLock(reclaim bool) xdr.Status {
+	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
+		return c.status(err)
+	}
+	if st := c.s.table.MayLock(c.ticket.ClientID, c.cur.export.Name, reclaim); st != xdr.OK {
+		return st
+	}
+	return c.status(c.s.record(c.ctx, c.ticket.ClientID, &c.cur.export))
+}
+
+// opened is what an OPEN found or made.
+type opened struct {
+	ino  fs.Ino
+	made bool // by this request, or by an earlier try of it
+	dir  fs.ChangeInfo
+	mask xdr.Bitmap // attributes that were set
+}
+
+// openTarget finds or makes the file.
+func (c *compound) openTarget(a *openArgs) (opened, xdr.Status) {
+	if a.claim != xdr.ClaimNull {
+		return opened{ino: c.cur.ino}, xdr.OK
+	}
+	if a.create && !c.cur.export.FS.ReadOnly() {
+		return c.openCreate(a)
+	}
+	d, err := c.cur.export.FS.GetAttr(c.cur.ino)
+	if err != nil {
+		return opened{}, c.status(err)
+	}
+	o, st := c.lookup(a.name)
+	switch {
+	case st == xdr.ErrNoEnt && a.create:
+		return opened{}, xdr.ErrROFS
+	case st != xdr.OK:
+		return opened{}, st
+	case a.create && a.mode != xdr.CreateUnchecked:
+		return opened{}, xdr.ErrExist
+	}
+	return opened{ino: o.ino, dir: fs.ChangeInfo{Before: d.Change, After: d.Change}}, xdr.OK
+}
+
+// openCreate makes the file, or finds it where the mode allows that.
+func (c *compound) openCreate(a *openArgs) (opened, xdr.Status) {
+	q := fs.CreateRequest{
+		Cred: c.cred(), Parent: c.cur.ino, Name: a.name, Type: fs.TypeRegular, Attrs: a.attrs, Verifier: a.verifier,
+	}
+	res, err := c.cur.export.FS.Create(c.ctx, &q)
+	if errors.Is(err, fs.ErrExist) {
+		return c.openExisting(a, &res.Attr)
+	}
+	if err != nil {
+		return opened{}, c.notDir(c.status(err))
+	}
+	c.changed(res.Seq)
+	found := opened{ino: res.Attr.Ino, made: true, dir: res.Parent, mask: a.mask}
+	if a.attrs.Size == nil || *a.attrs.Size == 0 {
+		return found, xdr.OK
+	}
+	sized, err := c.cur.export.FS.SetAttr(c.ctx, &fs.SetAttrRequest{
+		Cred: q.Cred, Ino: found.ino, Set: fs.AttrChange{Size: a.attrs.Size}, Opened: true,
+	})
+	if err != nil {
+		return opened{}, c.status(err)
+	}
+	c.changed(sized.Seq)
+	return found, xdr.OK
+}
+
+// openExisting decides what a create does that finds its name in use.
+func (c *compound) openExisting(a *openArgs, there *fs.Attr) (opened, xdr.Status) {
+	found := opened{ino: there.Ino}
+	switch {
+	case a.mode == xdr.CreateUnchecked:
+		if a.attrs.Size != nil {
+			found.mask = xdr.Bits(xdr.AttrSize)
+		}
+	case a.mode != xdr.CreateGuarded && a.verifier != xdr.Verifier{} && there.Verifier == a.verifier:
+		found.made = true // the reply to the first try was lost
+	default:
+		return found, xdr.ErrExist
+	}
+	if d, err := c.cur.export.FS.GetAttr(c.cur.ino); err == nil {
+		found.dir = fs.ChangeInfo{Before: d.Change, After: d.Change}
+	}
+	return found, xdr.OK
+}
+
+// grant checks permission and share reservations and makes the open. The inode
+// is held from before it is looked at, so that it cannot go in between.
+func (c *compound) grant(a *openArgs, found opened) (id xdr.StateID, st xdr.Status) {
+	x := c.cur.export.FS
+	dir := c.cur
+	c.cur = c.at(found.ino)
+	defer func() { c.cur = dir }()
+	x.Hold(found.ino)
+	keep := false
+	defer func() {
+		if !keep {
+			x.Release(found.ino)
+		}
+	}()
+	if st := c.regular(); st != xdr.OK {
+		return id, st
+	}
+	if !found.made && a.claim != xdr.ClaimPrevious {
+		if st := c.permitted(a.access); st != xdr.OK {
+			return id, st
+		}
+	}
+	id, again, st := c.s.table.Open(state.OpenArgs{
+		ClientID: c.ticket.ClientID, Owner: a.owner, File: c.cur.file(),
+		Access: a.access, Deny: a.deny, Reclaim: a.claim == xdr.ClaimPrevious,
+	})
+	if st != xdr.OK {
+		return id, st
+	}
+	keep = !again
+	if !found.made && found.mask.Has(xdr.AttrSize) {
+		if st := c.truncate(a); st != xdr.OK {
+			if !again {
+				keep = false
+				c.s.table.Close(c.ticket.ClientID, id, c.cur.file())
+			}
+			return id, st
+		}
+	}
+	return id, xdr.OK
+}
+
+// truncate sets the size that an UNCHECKED4 create of an existing file asks for.
+func (c *compound) truncate(a *openArgs) xdr.Status {
+	res, err := c.cur.export.FS.SetAttr(c.ctx, &fs.SetAttrRequest{
+		Cred: c.cred(), Ino: c.cur.ino, Set: fs.AttrChange{Size: a.attrs.Size}, Opened: a.access&xdr.ShareWrite != 0,
+	})
+	if err != nil {
+		return c.status(err)
+	}
+	c.changed(res.Seq)
+	return xdr.OK
+}
+
+// putNoDelegation tells that there is no delegation, and why if the client had
+// a wish (RFC 8881 §18.16.3).
+func (c *compound) putNoDelegation(want uint32) {
+	switch want & xdr.ShareWantMask {
+	case 0:
+		c.w.Uint32(xdr.DelegateNone)
+	case wantNoDelegation:
+		c.w.Uint32(xdr.DelegateNoneExt)
+		c.w.Uint32(xdr.WhyNoDelegNotWanted)
+	default:
+		c.w.Uint32(xdr.DelegateNoneExt)
+		c.w.Uint32(xdr.WhyNoDelegResource)
+		c.w.Bool(false) // nor will the client be told when there is one
+	}
+}
+
+// wantNoDelegation is OPEN4_SHARE_ACCESS_WANT_NO_DELEG.
+const wantNoDelegation = 0x400
+
+// opOpenDowngrade is RFC 8881 §18.18.
+func opOpenDowngrade(c *compound) xdr.Status {
+	id := c.resolve(c.args.StateID())
+	c.args.Uint32() // seqid
+	access, deny := c.args.Uint32(), c.args.Uint32()
+	if c.args.Bad() {
+		return xdr.ErrBadXDR
+	}
+	if st := c.needFile(); st != xdr.OK {
+		return st
+	}
+	access &^= xdr.ShareWantMask | xdr.ShareWhenMask
+	id, st := c.s.table.Downgrade(c.ticket.ClientID, id, c.cur.file(), access, deny)
+	if st != xdr.OK {
+		return st
+	}
+	c.curState = id
+	c.w.StateID(id)
+	return xdr.OK
+}
+
+// opClose is RFC 8881 §18.2.
+func opClose(c *compound) xdr.Status {
+	c.args.Uint32() // seqid
+	id := c.resolve(c.args.StateID())
+	if c.args.Bad() {
+		return xdr.ErrBadXDR
+	}
+	if st := c.needFile(); st != xdr.OK {
+		return st
+	}
+	eff, st := c.s.table.Close(c.ticket.ClientID, id, c.cur.file())
+	c.s.carryOut(c.ctx, eff)
+	if st != xdr.OK {
+		return st
+	}
+	c.curState = xdr.InvalidStateID
+	c.w.StateID(xdr.InvalidStateID)
+	return xdr.OK
+}

@@ -1,0 +1,109 @@
+package nfs
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/holdfast-fs/holdfast/internal/nfs/oncrpc"
+	"github.com/holdfast-fs/holdfast/internal/nfs/state"
+	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
+)
+
+// Server serves the file systems of a region to NFSv4.1 clients.
+//
+// Lock order: records before observing before the mutex of the state table;
+// none is held while a file system is asked for more than its epoch, but
+// records, which orders the making and removing of reclaim records.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	booted  time.Time
+	boot    uint64 // seconds and a random number: names this instance
+	table   *state.Table
+	metrics *metrics
+	seed    maphash.Seed
+
+	observing sync.Mutex // held while a file system is begun
+	mu        sync.Mutex
+	served    map[string]served // by export name
+
+	records sync.Mutex // held while reclaim records are made or removed
+}
+
+// Root says what a listener shows at "/".
+type Root struct {
+	// Export is the name of the one file system to show (a mount target's own
+	// address); empty shows the pseudo root with one entry per file system.
+	Export string
+}
+
+// PseudoRoot shows every file system under its name.
+func PseudoRoot() Root { return Root{} }
+
+// FileSystemRoot shows one file system, by its export name.
+func FileSystemRoot(name string) Root { return Root{Export: name} }
+
+// Serve answers the clients that connect to ln until ctx ends; then it closes
+// ln and all connections, and waits for the requests being carried out. It may
+// be called for many listeners. Run must be running.
+func (s *Server) Serve(ctx context.Context, ln net.Listener, root Root) error {
+	view := &view{root: root, identity: root.Export}
+	rpc := &oncrpc.Server{
+		Log: s.log, MaxRecord: maxRequest, OnConn: s.metrics.conn,
+		Program: oncrpc.Program{Number: xdr.Program, Version: xdr.Version,
+			Handle: func(ctx context.Context, _ *oncrpc.Conn, call *oncrpc.Call, args *xdr.Reader, w *xdr.Writer) oncrpc.AcceptStat {
+				return s.handle(ctx, view, call, args, w)
+			}},
+	}
+	return rpc.Serve(ctx, ln)
+}
+
+// view is what one listener shows.
+type view struct {
+	root Root
+	// identity keeps the clients of different server owners apart.
+	identity string
+}
+
+// Run keeps time until ctx ends: leases, graces, and file systems that are new
+// or have changed their epoch.
+func (s *Server) Run(ctx context.Context) {
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			s.Tick(ctx)
+		}
+	}
+}
+
+// Tick does what is due at the time of Config.Clock. Run calls it.
+func (s *Server) Tick(ctx context.Context) {
+	now := s.cfg.Clock()
+	s.observeAll(ctx)
+	for _, x := range s.table.Expired(now) {
+		if s.forget(ctx, x.Records) {
+			s.log.Info("nfs client expired", "owner", x.Owner, "clientid", x.ClientID)
+			s.carryOut(ctx, s.table.Discard(x.ClientID))
+		}
+	}
+	s.carryOut(ctx, s.table.GraceTick(now))
+}
+
+// handle answers one RPC.
+func (s *Server) handle(ctx context.Context, v *view, call *oncrpc.Call, args *xdr.Reader, w *xdr.Writer) oncrpc.AcceptStat {
+	switch call.Proc {
+	case xdr.ProcNull:
+		return oncrpc.Success
+	case xdr.ProcCompound:
+		return s.compound(ctx, v, call, args, w)
+	}
+	return oncrpc.ProcUnavail
+}

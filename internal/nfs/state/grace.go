@@ -1,0 +1,171 @@
+package state
+
+import (
+	"time"
+
+	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
+)
+
+// serving is what the server knows of a file system that it serves.
+type serving struct {
+	epoch    fs.EpochID
+	readOnly bool
+
+	grace    bool
+	deadline time.Time
+	may      map[string]bool // owners that may reclaim; false: has finished
+	waiting  int             // how many have not finished
+}
+
+// Known tells whether the file system is served with this epoch and role, so
+// that Begin has nothing to add.
+func (t *Table) Known(l string, epoch fs.EpochID, readOnly bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.serving[l]
+	return s != nil && s.epoch == epoch && s.readOnly == readOnly
+}
+
+// Begin starts to serve a file system, or serves it in a new epoch: after a
+// restart or a promotion. owners are those that may reclaim (RFC 8881
+// §8.4.2.1); if none of them has anything to reclaim, there is no grace. A
+// read-only file system has none either: nothing on it can conflict.
+//
+// The clients that have files open here, with state that this Table still
+// holds, are returned: their records must be made anew.
+func (t *Table) Begin(l string, epoch fs.EpochID, readOnly bool, owners [][]byte, now time.Time) ([]uint64, Effects) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := &serving{epoch: epoch, readOnly: readOnly, may: map[string]bool{}}
+	first := t.serving[l] == nil
+	t.serving[l] = s
+	var live []uint64
+	lost := map[string]bool{}
+	for _, o := range owners {
+		lost[string(o)] = true
+	}
+	for _, c := range t.clients {
+		_, had := c.records[l]
+		if had {
+			c.records[l] = false
+		}
+		switch {
+		case c.opensOn(l):
+			live = append(live, c.id)
+			delete(lost, c.key.owner) // its state was never lost
+		case first && c.complete:
+			// It has said that it has nothing more to reclaim, before this
+			// file system was looked at for the first time.
+			if lost[c.key.owner] {
+				s.may[c.key.owner] = false
+			}
+		}
+	}
+	if readOnly {
+		return live, Effects{}
+	}
+	for o := range lost {
+		if _, done := s.may[o]; !done {
+			s.may[o] = true
+			s.waiting++
+		}
+	}
+	s.grace = true
+	s.deadline = now.Add(t.cfg.Grace)
+	return live, t.endGrace(l, s, now)
+}
+
+func (c *client) opensOn(l string) bool {
+	for k := range c.opens {
+		if k.file.FS == l {
+			return true
+		}
+	}
+	return false
+}
+
+// endGrace ends the grace of a file system if everybody has finished or its
+// time is over. The records of those who did not come back are forgotten.
+func (t *Table) endGrace(l string, s *serving, now time.Time) Effects {
+	if !s.grace || s.waiting > 0 && now.Before(s.deadline) {
+		return Effects{}
+	}
+	s.grace = false
+	eff := Effects{Ended: []string{l}}
+	for o := range s.may {
+		if r := (Record{l, o}); !t.hasRecord(r) {
+			eff.Forget = append(eff.Forget, r)
+		}
+	}
+	s.may = nil
+	return eff
+}
+
+// InGrace tells whether only reclaims are granted on a file system.
+func (t *Table) InGrace(l string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.serving[l]
+	return s != nil && s.grace
+}
+
+// MayLock says whether a client may get new opens and locks on a file system
+// now, or, with reclaim, those that it had before: OK, ErrGrace or ErrNoGrace.
+func (t *Table) MayLock(clientID uint64, l string, reclaim bool) xdr.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c, s := t.clients[clientID], t.serving[l]
+	switch {
+	case c == nil || c.expiring:
+		return xdr.ErrExpired
+	case s == nil:
+		return xdr.ErrDelay
+	case reclaim && s.grace && s.may[c.key.owner]:
+		return xdr.OK
+	case reclaim:
+		return xdr.ErrNoGrace
+	case s.grace || !c.complete:
+		return xdr.ErrGrace
+	}
+	return xdr.OK
+}
+
+// ReclaimComplete notes that a client will reclaim nothing more: on one file
+// system, or on all (RFC 8881 §18.51).
+func (t *Table) ReclaimComplete(clientID uint64, one *string, now time.Time) (Effects, xdr.Status) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.clients[clientID]
+	if c == nil {
+		return Effects{}, xdr.ErrExpired
+	}
+	var eff Effects
+	for l, s := range t.serving {
+		if one != nil && *one != l || !s.grace || !s.may[c.key.owner] {
+			continue
+		}
+		s.may[c.key.owner] = false
+		s.waiting--
+		eff.add(t.endGrace(l, s, now))
+	}
+	if one != nil {
+		return eff, xdr.OK
+	}
+	if c.complete {
+		return eff, xdr.ErrCompleteAlready
+	}
+	c.complete = true
+	return eff, xdr.OK
+}
+
+// GraceTick ends the graces whose time is over.
+func (t *Table) GraceTick(now time.Time) Effects {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var eff Effects
+	for l, s := range t.serving {
+		eff.add(t.endGrace(l, s, now))
+	}
+	return eff
+}

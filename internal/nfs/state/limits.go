@@ -1,0 +1,28 @@
+package state
+
+// Limits. Each bounds memory that a client could otherwise make the server
+// take; all are far above what Linux uses.
+const (
+	// MaxClients bounds client records, confirmed or not: about 1 KiB each.
+	MaxClients = 65536
+	// MaxSessionsPerClient: Linux has one, and one more while it recovers.
+	MaxSessionsPerClient = 16
+	// MaxSlots is the size of a session's slot table. Linux asks for 64.
+	MaxSlots = 64
+	// MaxOps bounds a COMPOUND. The longest of Linux has 14 operations.
+	MaxOps = 64
+	// MaxCachedReply is the largest reply that a slot keeps, bytes: 64 slots
+	// take at most 256 KiB. A reply to CREATE, OPEN or RENAME has under 1 KiB.
+	MaxCachedReply = 4096
+	// MinChannel is the least request or reply size that works, bytes: a
+	// COMPOUND of SEQUENCE, PUTFH and OPEN with the longest names.
+	MinChannel = 1024
+	// MaxStatesPerClient bounds opens and lock owners of files of one client:
+	// about 300 bytes each.
+	MaxStatesPerClient = 200_000
+	// MaxStates bounds those of all clients together.
+	MaxStates = 2_000_000
+	// MaxLocksPerFile bounds the byte ranges locked in one file; every lock
+	// request looks at all of them.
+	MaxLocksPerFile = 10_000
+)

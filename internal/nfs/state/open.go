@@ -1,0 +1,248 @@
+package state
+
+import (
+	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
+)
+
+// open is what one open owner of a client has open of one file: the union of
+// its OPENs (RFC 8881 §9.7).
+type open struct {
+	id     other
+	seq    uint32
+	client *client
+	key    openKey
+	access uint32
+	deny   uint32
+	locks  map[*lockState]bool
+}
+
+type openKey struct {
+	owner string
+	file  File
+}
+
+// file is what all clients have open and locked of one file.
+type file struct {
+	opens map[*open]bool
+	locks []Range
+}
+
+func (o *open) stateID() xdr.StateID { return xdr.StateID{Seq: o.seq, Other: o.id} }
+
+// nextSeq skips 0, which means "the current one" (RFC 8881 §8.2.2).
+func nextSeq(n uint32) uint32 {
+	if n == 0xffffffff {
+		return 1
+	}
+	return n + 1
+}
+
+// OpenArgs ask for an open.
+type OpenArgs struct {
+	ClientID uint64
+	Owner    []byte
+	File     File
+	Access   uint32 // xdr.ShareRead, ShareWrite
+	Deny     uint32
+	Reclaim  bool
+}
+
+// Open grants an open, or adds to the one that the owner has: then again is
+// true. The caller has checked grace and made the client's record; it holds
+// the inode, and releases it if again is true or the status is not OK.
+func (t *Table) Open(a OpenArgs) (id xdr.StateID, again bool, st xdr.Status) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.clients[a.ClientID]
+	if c == nil || c.expiring {
+		return id, false, xdr.ErrExpired
+	}
+	key := openKey{string(a.Owner), a.File}
+	own := c.opens[key]
+	f := t.files[a.File]
+	if f != nil {
+		for o := range f.opens {
+			if o != own && (o.deny&a.Access != 0 || a.Deny&o.access != 0) {
+				if a.Reclaim {
+					return id, false, xdr.ErrReclaimConflict
+				}
+				return id, false, xdr.ErrShareDenied
+			}
+		}
+	}
+	if own != nil {
+		own.access |= a.Access
+		own.deny |= a.Deny
+		own.seq = nextSeq(own.seq)
+		return own.stateID(), true, xdr.OK
+	}
+	if !t.room(c) {
+		return id, false, xdr.ErrDelay
+	}
+	if f == nil {
+		f = &file{opens: map[*open]bool{}}
+		t.files[a.File] = f
+	}
+	o := &open{id: t.newOther(), seq: 1, client: c, key: key, access: a.Access, deny: a.Deny, locks: map[*lockState]bool{}}
+	f.opens[o], c.opens[key], t.opens[o.id] = true, o, o
+	c.states++
+	return o.stateID(), false, xdr.OK
+}
+
+func (t *Table) room(c *client) bool {
+	return c.states < MaxStatesPerClient && len(t.opens)+len(t.locks) < MaxStates
+}
+
+// dropOpen forgets an open with its locks; its inode is to be released.
+func (t *Table) dropOpen(o *open) File {
+	for l := range o.locks {
+		t.dropLock(l)
+	}
+	f := t.files[o.key.file]
+	delete(f.opens, o)
+	if len(f.opens) == 0 {
+		delete(t.files, o.key.file) // locks need opens
+	}
+	delete(o.client.opens, o.key)
+	delete(t.opens, o.id)
+	o.client.states--
+	return o.key.file
+}
+
+// findOpen resolves a client's stateid to an open of a file.
+func (t *Table) findOpen(clientID uint64, id xdr.StateID, f File) (*open, xdr.Status) {
+	o := t.opens[id.Other]
+	if o == nil || o.client.id != clientID || o.client.expiring || o.key.file != f {
+		return nil, xdr.ErrBadStateID
+	}
+	return o, checkSeq(id.Seq, o.seq)
+}
+
+// checkSeq compares the seqid of a stateid with the current one.
+func checkSeq(got, have uint32) xdr.Status {
+	switch {
+	case got == 0 || got == have:
+		return xdr.OK
+	case got < have:
+		return xdr.ErrOldStateID
+	}
+	return xdr.ErrBadStateID
+}
+
+// Downgrade lowers an open to the access and deny given (RFC 8881 §18.18).
+func (t *Table) Downgrade(clientID uint64, id xdr.StateID, f File, access, deny uint32) (xdr.StateID, xdr.Status) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o, st := t.findOpen(clientID, id, f)
+	switch {
+	case st != xdr.OK:
+		return xdr.StateID{}, st
+	case access == 0 || access&^o.access != 0 || deny&^o.deny != 0:
+		return xdr.StateID{}, xdr.ErrInval
+	}
+	o.access, o.deny = access, deny
+	o.seq = nextSeq(o.seq)
+	return o.stateID(), xdr.OK
+}
+
+// Close ends an open and frees the locks that came from it.
+func (t *Table) Close(clientID uint64, id xdr.StateID, f File) (Effects, xdr.Status) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o, st := t.findOpen(clientID, id, f)
+	if st != xdr.OK {
+		return Effects{}, st
+	}
+	return Effects{Release: []File{t.dropOpen(o)}}, xdr.OK
+}
+
+// CheckIO tells whether a stateid allows reading or writing a file: want is
+// xdr.ShareRead or ShareWrite. open tells that the stateid stands for an open,
+// so that permission was checked then; with a special stateid the caller
+// checks it now.
+func (t *Table) CheckIO(clientID uint64, id xdr.StateID, f File, want uint32) (open bool, st xdr.Status) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id == xdr.BypassStateID && want == xdr.ShareRead {
+		return false, xdr.OK
+	}
+	if id == xdr.AnonymousStateID || id == xdr.BypassStateID {
+		return false, t.denied(f, want)
+	}
+	o := t.opens[id.Other]
+	seq := uint32(0)
+	if o != nil {
+		seq = o.seq
+	} else if l := t.locks[id.Other]; l != nil {
+		o, seq = l.open, l.seq
+	}
+	if o == nil || o.client.id != clientID || o.client.expiring || o.key.file != f {
+		return false, xdr.ErrBadStateID
+	}
+	if st := checkSeq(id.Seq, seq); st != xdr.OK {
+		return false, st
+	}
+	if o.access&want == 0 {
+		return false, xdr.ErrOpenMode
+	}
+	return true, xdr.OK
+}
+
+// denied tells whether somebody's share reservation forbids anonymous I/O.
+func (t *Table) denied(f File, want uint32) xdr.Status {
+	if x := t.files[f]; x != nil {
+		for o := range x.opens {
+			if o.deny&want != 0 {
+				return xdr.ErrLocked
+			}
+		}
+	}
+	return xdr.OK
+}
+
+// TestStateID tells whether a client's stateid is valid (RFC 8881 §18.48).
+func (t *Table) TestStateID(clientID uint64, id xdr.StateID) xdr.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if o := t.opens[id.Other]; o != nil && o.client.id == clientID {
+		return checkSeq(id.Seq, o.seq)
+	}
+	if l := t.locks[id.Other]; l != nil && l.owner.client.id == clientID {
+		return checkSeq(id.Seq, l.seq)
+	}
+	return xdr.ErrBadStateID
+}
+
+// FreeStateID forgets a lock state without locks (RFC 8881 §18.38).
+func (t *Table) FreeStateID(clientID uint64, id xdr.StateID) xdr.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if o := t.opens[id.Other]; o != nil && o.client.id == clientID {
+		return xdr.ErrLocksHeld
+	}
+	l := t.locks[id.Other]
+	if l == nil || l.owner.client.id != clientID {
+		return xdr.ErrBadStateID
+	}
+	if st := checkSeq(id.Seq, l.seq); st != xdr.OK {
+		return st
+	}
+	if l.held() {
+		return xdr.ErrLocksHeld
+	}
+	t.dropLock(l)
+	return xdr.OK
+}
+
+// OpenFiles lists the files of a file system that are open, once per open.
+func (t *Table) OpenFiles(l string) []File {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []File
+	for _, o := range t.opens {
+		if o.key.file.FS == l {
+			list = append(list, o.key.file)
+		}
+	}
+	return list
+}
