@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-fs/holdfast/internal/config"
+	"github.com/holdfast-fs/holdfast/internal/region"
+)
+
+func newServeCommand() *cobra.Command {
+	var file, level string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run a region until SIGTERM or SIGINT",
+		Long:  "Runs a region: the EFS API, NFS, the listener for the other regions, metrics and health.\nSIGTERM ends it cleanly: what was accepted is made durable first.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := newLogger(level, asJSON)
+			if err != nil {
+				return err
+			}
+			cfg, err := config.Load(file)
+			if err != nil {
+				return err
+			}
+			r, err := region.New(cfg, log)
+			if err != nil {
+				return fmt.Errorf("region %s did not start: %w", cfg.Region, err)
+			}
+			return r.Run(cmd.Context())
+		},
+	}
+	c.Flags().StringVar(&file, "config", "", "the region's configuration file (written by holdfast init)")
+	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	c.Flags().BoolVar(&asJSON, "log-json", false, "write log lines as JSON")
+	_ = c.MarkFlagRequired("config") // fails only for a flag that does not exist
+	return c
+}
+
+func newLogger(level string, asJSON bool) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	if asJSON {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o)), nil
+}
