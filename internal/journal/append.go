@@ -147,10 +147,16 @@ func (j *Journal) begin(k kind) {
 	j.building = b
 }
 
-// cut ends the batch being built; mu is held.
+// cut ends the batch being built; mu is held. One without entries, begun for a
+// record whose payload is still on its way, vanishes.
 func (j *Journal) cut() {
 	b := j.building
 	j.building = nil
+	if b.h.count == 0 {
+		b.seg.header = b.header
+		j.files.release(b.file)
+		return
+	}
 	b.h.bodyLen = uint32(len(b.buf) - batchHeaderSize)
 	b.seg.next = b.offset + b.h.size()
 	// Whole blocks, so that the disk need not read what it overwrites.

@@ -197,3 +197,27 @@ func TestTailEndsAtAPayloadWithAnotherDigest(t *testing.T) {
 		}
 	}
 }
+
+// The writer may run between the two halves of an append with a large payload,
+// when its batch has no entry yet.
+func TestSyncDuringALargeAppendWritesNoEmptyBatch(t *testing.T) {
+	mem := disk.NewMem()
+	faulty := disk.NewFaulty(mem)
+	j, h := mustCreate(t, tiny(faulty)), newHistory()
+	faulty.SetRule(func(op disk.Op, name string, _, _ int64) error {
+		if op == disk.OpWrite && strings.HasSuffix(name, payloadSuffix) {
+			j.sync()
+		}
+		return nil
+	})
+	for range 10 {
+		if _, err := h.append(j, make([]byte, 5000)); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, j, h.last().Seq)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, tiny(mem), h, fs.Pos{}, 10)
+}

@@ -157,13 +157,13 @@ func offsets(rng *rand.Rand, b []byte, more int) []int {
 func TestFlippedBitsAreReportedOrHarmless(t *testing.T) {
 	f, h, _ := filled(t, true)
 	rng := rand.New(rand.NewPCG(4, 4))
-	more := 300
+	step := 3
 	if testing.Short() {
-		more = 20
+		step = 40
 	}
 	for _, name := range f.names {
-		for i, at := range offsets(rng, f.files[name], more) {
-			if testing.Short() && i%9 != 0 {
+		for i, at := range offsets(rng, f.files[name], 300) {
+			if i%step != 0 {
 				continue
 			}
 			bit := byte(1) << rng.IntN(8)
@@ -182,9 +182,12 @@ func TestFlippedBitsBeyondTheClaimShortenTheTail(t *testing.T) {
 		t.Fatal("everything is claimed")
 	}
 	rng := rand.New(rand.NewPCG(5, 5))
-	shorter := 0
+	shorter, each := 0, 60
+	if testing.Short() {
+		each = 5
+	}
 	for _, name := range f.names {
-		for range 150 {
+		for range each {
 			at := rng.IntN(len(f.files[name]))
 			mem := f.with(name, func(b []byte) []byte { b[at] ^= 0x10; return b })
 			end, err := outcome(t, mem, h)
