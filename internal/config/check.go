@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// The forms of EFS's API contract, and of AWS's access keys.
+var (
+	regionForm    = regexp.MustCompile(`^[a-z]{2}-((iso[a-z]?-)|(gov-))?[a-z]+-?[0-9]?$`)
+	accountForm   = regexp.MustCompile(`^[0-9]{12}$`)
+	subnetForm    = regexp.MustCompile(`^subnet-[0-9a-f]{8,40}$`)
+	vpcForm       = regexp.MustCompile(`^vpc-[0-9a-f]{8,40}$`)
+	accessKeyForm = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}$`)
+	secretForm    = regexp.MustCompile(`^[!-~]{16,128}$`)
+)
+
+// checker collects the problems of a configuration.
+type checker struct {
+	path     string
+	root     *yaml.Node
+	problems []error
+}
+
+func (k *checker) bad(key, format string, args ...any) {
+	k.problems = append(k.problems, fmt.Errorf("%s:%d: %s: %s", k.path, line(k.root, key), key, fmt.Sprintf(format, args...)))
+}
+
+func (k *checker) form(key, value string, form *regexp.Regexp, want string) {
+	switch {
+	case value == "":
+		k.bad(key, "is missing: give %s", want)
+	case !form.MatchString(value):
+		k.bad(key, "%.80q is not valid: give %s", value, want)
+	}
+}
+
+func (k *checker) between(key string, v, least, most int) {
+	if v < least || v > most {
+		k.bad(key, "%d is out of range: give %d to %d", v, least, most)
+	}
+}
+
+func (k *checker) address(key, value string) {
+	host, port, err := net.SplitHostPort(value)
+	n, numberErr := strconv.Atoi(port)
+	if err != nil || numberErr != nil || n < 0 || n > 65535 {
+		k.bad(key, "%.80q is no address: give HOST:PORT, such as 127.0.0.1:9400, or :9400 for all addresses", value)
+		return
+	}
+	if host != "" && host != "localhost" && net.ParseIP(host) == nil {
+		k.bad(key, "%.80q: the host to listen on must be an IP address, localhost or empty", value)
+	}
+}
+
+func (k *checker) config(c *Config) {
+	k.form("region", c.Region, regionForm, "a name in the form of AWS's regions, such as us-east-1")
+	k.form("account_id", c.AccountID, accountForm, "12 digits")
+	if c.DataDir == "" {
+		k.bad("data_dir", "is missing: give the directory for the region's data")
+	}
+	k.api(&c.API)
+	k.address("nfs.listen", c.NFS.Listen)
+	k.between("nfs.lease_seconds", c.NFS.LeaseSeconds, minLease, maxSeconds)
+	k.between("nfs.grace_seconds", c.NFS.GraceSeconds, c.NFS.LeaseSeconds, maxSeconds)
+	k.between("nfs.mount_target_port", c.NFS.MountTargetPort, 1, 65535)
+	k.peer(c)
+	if c.Metrics.Listen != "" {
+		k.address("metrics.listen", c.Metrics.Listen)
+	}
+	k.subnets(c.Subnets)
+	k.replication(&c.Replication)
+	k.between("limits.nfs_connections", c.Limits.NFSConnections, 1, maxConnections)
+	k.listeners(c)
+}
+
+func (k *checker) api(a *API) {
+	k.address("api.listen", a.Listen)
+	if len(a.Credentials) == 0 && a.CredentialsFile == "" {
+		k.bad("api.credentials", "is missing: give at least one {access_key, secret_key}, or credentials_file; without a key nobody could call the API")
+	}
+	seen := map[string]bool{}
+	for i, c := range a.Credentials {
+		at := fmt.Sprintf("api.credentials[%d]", i)
+		k.form(at+".access_key", c.AccessKey, accessKeyForm, "16 to 128 letters, digits or '_'")
+		if !secretForm.MatchString(c.SecretKey) { // never shown
+			k.bad(at+".secret_key", "is not valid: give 16 to 128 visible ASCII characters")
+		}
+		if seen[c.AccessKey] {
+			k.bad(at+".access_key", "%q is given twice", c.AccessKey)
+		}
+		seen[c.AccessKey] = true
+	}
+}
+
+func (k *checker) peer(c *Config) {
+	p := &c.Peer
+	if p.Listen == "" {
+		if len(p.Peers) > 0 {
+			k.bad("peer.listen", "is missing: with peer.peers this region must be reachable for them; give HOST:PORT")
+		}
+		return
+	}
+	k.address("peer.listen", p.Listen)
+	for _, f := range []struct{ key, value string }{{"peer.cert", p.Cert}, {"peer.key", p.Key}, {"peer.ca", p.CA}} {
+		if f.value == "" {
+			k.bad(f.key, "is missing: regions talk over mutual TLS; give a PEM file (holdfast init makes them)")
+		}
+	}
+	seen := map[string]bool{c.Region: true}
+	for i, r := range p.Peers {
+		at := fmt.Sprintf("peer.peers[%d]", i)
+		k.form(at+".region", r.Region, regionForm, "the name of the other region, such as us-west-2")
+		if seen[r.Region] {
+			k.bad(at+".region", "%q is this region or given twice: give each other region once", r.Region)
+		}
+		seen[r.Region] = true
+		u, err := url.Parse(r.URL)
+		if err != nil || u.Scheme != "https" || u.Port() == "" || u.Hostname() == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.User != nil {
+			k.bad(at+".url", "%.120q is not valid: give https://HOST:PORT of the other region's peer.listen", r.URL)
+		}
+	}
+}
+
+func (k *checker) subnets(all []Subnet) {
+	ids := map[string]bool{}
+	var used []netip.Prefix
+	for i, s := range all {
+		at := fmt.Sprintf("subnets[%d]", i)
+		k.form(at+".id", s.ID, subnetForm, "subnet- and 8 to 40 hex digits")
+		k.form(at+".vpc_id", s.VPCID, vpcForm, "vpc- and 8 to 40 hex digits")
+		if ids[s.ID] {
+			k.bad(at+".id", "%q is given twice", s.ID)
+		}
+		ids[s.ID] = true
+		p, err := netip.ParsePrefix(s.CIDR)
+		if err != nil || !p.Addr().Is4() || p != p.Masked() || p.Bits() < 8 {
+			k.bad(at+".cidr", "%.60q is not valid: give an IPv4 network of /8 to /32 without host bits, such as 10.0.1.0/24", s.CIDR)
+			continue
+		}
+		for _, o := range used {
+			if o.Overlaps(p) {
+				k.bad(at+".cidr", "%s overlaps with %s: subnets must be apart", p, o)
+			}
+		}
+		used = append(used, p)
+	}
+}
+
+func (k *checker) replication(r *Replication) {
+	if r.OnPeerUnreachable != PeerWait && r.OnPeerUnreachable != PeerServe {
+		k.bad("replication.on_peer_unreachable", "%.40q is not valid: give %s or %s", r.OnPeerUnreachable, PeerWait, PeerServe)
+	}
+	if r.BandwidthLimit < 0 || r.BandwidthLimit > 0 && r.BandwidthLimit < minBandwidth {
+		k.bad("replication.bandwidth_limit", "%d is out of range: give bytes per second, %d at least, or 0 for no limit", r.BandwidthLimit, minBandwidth)
+	}
+}
+
+// listeners finds two services on one address; port 0 is any free one.
+func (k *checker) listeners(c *Config) {
+	seen := map[string]string{}
+	for _, l := range []struct{ key, value string }{{"api.listen", c.API.Listen}, {"nfs.listen", c.NFS.Listen},
+		{"peer.listen", c.Peer.Listen}, {"metrics.listen", c.Metrics.Listen}} {
+		_, port, err := net.SplitHostPort(l.value)
+		if err != nil || port == "0" {
+			continue
+		}
+		if other := seen[l.value]; other != "" {
+			k.bad(l.key, "%q is the address of %s too: give each its own", l.value, other)
+		}
+		seen[l.value] = l.key
+	}
+}
