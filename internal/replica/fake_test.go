@@ -38,7 +38,6 @@ type fakeFS struct {
 	stored      int      // items of the stages that were finished
 	salvaged    []uint64 // sequences that a resync took away
 	itemsHook   func(sent int) error
-	noKeeper    bool
 }
 
 type fakeRecord struct {

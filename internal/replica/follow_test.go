@@ -422,3 +422,20 @@ func TestOneWayCutToTheSourceDoesNotStopTheStream(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestBandwidthLimitIsKept(t *testing.T) {
+	src, dest := newFake(testLineage, 1), newEmpty()
+	p := newPair(t, src, dest, false)
+	const rate = 1 << 20
+	p.cfg.BandwidthLimit = rate
+	began := p.cfg.Clock.Now()
+	p.run()
+	fill(src, 110, 3000)
+	p.untilEqual()
+	took := p.cfg.Clock.Now().Sub(began)
+	// What is in flight when the test looks is counted, but not waited for yet.
+	inFlight := float64(2 * rate / 10)
+	if n := float64(p.f.Status().BytesWire); n-inFlight > rate*took.Seconds() {
+		t.Errorf("%.0f bytes in %s at a limit of %d bytes a second", n, took, rate)
+	}
+}

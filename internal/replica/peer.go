@@ -168,7 +168,7 @@ func (p *peer) openCheckpoint(ctx context.Context, name string, fork *fs.Pos, wr
 	if w.Name != name || w.Parts < 1 || w.Parts > maxParts {
 		return Checkpoint{}, fmt.Errorf("checkpoint %q of %d parts came for %q: the source does not keep to the protocol", w.Name, w.Parts, name)
 	}
-	return Checkpoint{Name: w.Name, Pos: w.Pos, Parts: w.Parts, Meta: w.Meta}, nil
+	return Checkpoint(w), nil
 }
 
 func (p *peer) releaseCheckpoint(ctx context.Context, name string) error {

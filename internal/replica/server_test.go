@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -364,4 +367,34 @@ func TestFollowerConfigIsChecked(t *testing.T) {
 			t.Errorf("a configuration without %s was taken", name)
 		}
 	}
+}
+
+// A destination that is there but takes nothing must not hold the source for ever.
+func TestDestinationThatReadsNothingIsLetGo(t *testing.T) {
+	src := newFake(testLineage, 1)
+	p := newPair(t, src, newEmpty(), false)
+	at := src.Durable()
+	for i := range 24 {
+		payload := make([]byte, fs.MaxWrite)
+		_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(payload)
+		src.put(1, payload)
+	}
+	conn, err := net.Dial("tcp", p.web.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "GET %s%s/%s/stream?level=1&lineage=%s&pos=%s HTTP/1.1\r\nHost: x\r\n\r\n",
+		PathPrefix, testFS, testReplication, testLineage, posText(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := func() int {
+		p.server.mu.Lock()
+		defer p.server.mu.Unlock()
+		return p.server.streams
+	}
+	p.f = &Follower{cfg: p.cfg, track: newTracker(p.cfg.Clock)}
+	p.until("the stream begins", func() bool { return streams() == 1 })
+	p.until("the stream is given up", func() bool { return streams() == 0 })
 }

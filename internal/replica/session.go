@@ -63,6 +63,9 @@ type batch struct {
 // follow appends what the stream brings. It returns why the stream ended.
 func (f *Follower) follow(ctx context.Context, stream *frames, have fs.Pos) error {
 	f.track.follow()
+	if f.stage != nil { // of a transfer that is no longer needed
+		f.release = f.stage.c.Name
+	}
 	f.stage, f.lost = nil, ""
 	began := f.clock.Now()
 	defer func() {
