@@ -33,6 +33,10 @@ type Config struct {
 	Now         func() time.Time
 	Rand        io.Reader    // for request ids
 	Logger      *slog.Logger // nil: discard
+	// Extensions, if set, answers signed requests for paths that begin with
+	// ExtensionPrefix: what Holdfast tells beyond EFS.
+	Extensions      http.Handler
+	ExtensionPrefix string
 }
 
 // maxBodyBytes bounds a request's body: the largest is CreateFileSystem with
@@ -102,6 +106,9 @@ func (h *handler) routes() {
 	h.handle("DELETE", "/resource-tags/{ResourceId}", http.StatusOK, h.untagResource)
 	h.handle("GET", "/resource-tags/{ResourceId}", http.StatusOK, h.listTags)
 	h.notOffered()
+	if h.cfg.Extensions != nil {
+		h.mux.Handle(h.cfg.ExtensionPrefix, h.cfg.Extensions)
+	}
 }
 
 type bodyKey struct{}

@@ -1,0 +1,91 @@
+package region
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// readiness is set while the region serves.
+type readiness struct{ up atomic.Bool }
+
+func (r *readiness) set()   { r.up.Store(true) }
+func (r *readiness) clear() { r.up.Store(false) }
+
+// metricsHandler serves /metrics, /healthz (the process lives) and /readyz (it
+// serves, and all its file systems are well).
+func (r *Region) metricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", r.answerReady)
+	return mux
+}
+
+func (r *Region) answerReady(w http.ResponseWriter, _ *http.Request) {
+	if !r.ready.up.Load() {
+		http.Error(w, "starting or stopping", http.StatusServiceUnavailable)
+		return
+	}
+	if p := r.control.Problems(); len(p) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		for id, err := range p {
+			_, _ = w.Write([]byte(id + ": " + err.Error() + "\n"))
+		}
+		return
+	}
+	_, _ = w.Write([]byte("ready\n"))
+}
+
+// volumeMetrics tells the state of each file system at each scrape.
+type volumeMetrics struct{ v *volumes }
+
+var (
+	labels       = []string{"file_system"}
+	bytesDesc    = prometheus.NewDesc("holdfast_file_system_bytes", "Bytes of file data.", labels, nil)
+	filesDesc    = prometheus.NewDesc("holdfast_file_system_files", "Inodes in use.", labels, nil)
+	appliedDesc  = prometheus.NewDesc("holdfast_file_system_applied_sequence", "Newest applied record.", labels, nil)
+	durableDesc  = prometheus.NewDesc("holdfast_file_system_durable_sequence", "Newest durable record.", labels, nil)
+	writableDesc = prometheus.NewDesc("holdfast_file_system_writable", "1 while changes are accepted.", labels, nil)
+	failedDesc   = prometheus.NewDesc("holdfast_file_system_failed", "1 when it stopped after a fault and needs a restart.", labels, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (m volumeMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{bytesDesc, filesDesc, appliedDesc, durableDesc, writableDesc, failedDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m volumeMetrics) Collect(ch chan<- prometheus.Metric) {
+	m.v.mu.RLock()
+	defer m.v.mu.RUnlock()
+	for id, x := range m.v.m {
+		e := x.engine()
+		if e == nil {
+			continue
+		}
+		t := e.Meta()
+		for _, g := range []struct {
+			d *prometheus.Desc
+			v float64
+		}{
+			{bytesDesc, float64(t.BytesUsed)}, {filesDesc, float64(t.Files)}, {appliedDesc, float64(t.Applied.Seq)},
+			{durableDesc, float64(e.Durable().Seq)}, {writableDesc, oneIf(!e.ReadOnly())}, {failedDesc, oneIf(e.Err() != nil)},
+		} {
+			ch <- prometheus.MustNewConstMetric(g.d, prometheus.GaugeValue, g.v, id)
+		}
+	}
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (r *Region) registerMetrics() { r.registry.MustRegister(volumeMetrics{r.volumes}) }
