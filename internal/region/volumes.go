@@ -207,7 +207,7 @@ func (v *volumes) startFollowing(x *volume, up *control.Upstream) error {
 		// protection was disabled: that is the operator's word.
 		AllowReplace:   true,
 		BandwidthLimit: v.env.bandwidth, Rand: v.env.rand, Logger: v.env.log.With("file_system", x.id),
-		Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"file_system": x.id}, v.env.registry),
+		Registerer: v.env.registry,
 	})
 	if err != nil {
 		return err
