@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"sync"
 	"testing"
 	"time"
@@ -98,6 +99,28 @@ func BenchmarkRead4KiB(b *testing.B) {
 	wait(b, j, r.Seq)
 	for b.Loop() {
 		if err := j.Read(a, 0, p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRawSync is what the disk itself needs for the write and fdatasync
+// of one block: the floor of BenchmarkDurable1.
+func BenchmarkRawSync(b *testing.B) {
+	f, err := disk.Real().OpenReadWrite(b.TempDir()+"/raw", disk.Category)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if err := zeroFill(f, defaultRecordSeg); err != nil {
+		b.Fatal(err)
+	}
+	block := bytes.Repeat([]byte{1}, blockSize)
+	for at := int64(0); b.Loop(); at = (at + blockSize) % defaultRecordSeg {
+		if _, err := f.WriteAt(block, at); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.SyncData(); err != nil {
 			b.Fatal(err)
 		}
 	}
