@@ -101,15 +101,16 @@ type reply struct {
 	p   *compound
 	rec []byte
 	r   xdr.Reader
-	// once: the request was sent once, so that nobody uses its bytes any more.
-	once bool
+	// done: the request was written as often as it was queued, so that nobody
+	// uses its bytes any more.
+	done func() bool
 }
 
-// release gives the buffers of the reply, and of a request that was sent only
-// once, back to the pool.
+// release gives the buffers of the reply, and if it can those of the request,
+// back to the pool.
 func (a *reply) release() {
 	xdr.PutBuffer(a.rec)
-	if a.once {
+	if a.done() {
 		a.p.w.Release()
 	}
 }

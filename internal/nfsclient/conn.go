@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/holdfast-fs/holdfast/internal/nfs/oncrpc"
 )
@@ -20,7 +21,7 @@ const (
 // either side closes it.
 type conn struct {
 	nc    net.Conn
-	queue chan []byte
+	queue chan *outgoing
 	done  chan struct{}
 	once  sync.Once
 	wg    sync.WaitGroup
@@ -29,18 +30,24 @@ type conn struct {
 	err error // why it ended
 }
 
+// outgoing is a record to be sent. Nobody may change its bytes until they were
+// written as often as they were queued.
+type outgoing struct {
+	bytes  []byte
+	writes atomic.Int32
+}
+
 // startConn runs a connection; got is called with every record that arrives
 // and takes ownership of it.
 func startConn(nc net.Conn, got func(rec []byte)) *conn {
-	c := &conn{nc: nc, queue: make(chan []byte, sendQueue), done: make(chan struct{})}
+	c := &conn{nc: nc, queue: make(chan *outgoing, sendQueue), done: make(chan struct{})}
 	c.wg.Go(c.write)
 	c.wg.Go(func() { c.read(got) })
 	return c
 }
 
-// send queues a record, which nobody may change until it is answered. After
-// the end of the connection it does nothing.
-func (c *conn) send(rec []byte) {
+// send queues a record. After the end of the connection it does nothing.
+func (c *conn) send(rec *outgoing) {
 	select {
 	case c.queue <- rec:
 	case <-c.done:
@@ -51,11 +58,11 @@ func (c *conn) write() {
 	for {
 		select {
 		case rec := <-c.queue:
-			bufs := net.Buffers{rec}
+			batch := []*outgoing{rec}
 			for len(c.queue) > 0 {
-				bufs = append(bufs, <-c.queue)
+				batch = append(batch, <-c.queue)
 			}
-			if _, err := bufs.WriteTo(c.nc); err != nil {
+			if err := c.writeBatch(batch); err != nil {
 				c.fail(err)
 				return
 			}
@@ -63,6 +70,19 @@ func (c *conn) write() {
 			return
 		}
 	}
+}
+
+// writeBatch writes records with one system call.
+func (c *conn) writeBatch(batch []*outgoing) error {
+	bufs := make(net.Buffers, len(batch))
+	for i, rec := range batch {
+		bufs[i] = rec.bytes
+	}
+	_, err := bufs.WriteTo(c.nc)
+	for _, rec := range batch {
+		rec.writes.Add(1)
+	}
+	return err
 }
 
 func (c *conn) read(got func(rec []byte)) {

@@ -94,7 +94,7 @@ func (l *link) bareOnce(ctx context.Context, p *compound, parse func(*reply) err
 	}
 	l.enter(x)
 	l.mu.Unlock()
-	cn.send(p.w.Bytes())
+	cn.send(&x.out)
 	select {
 	case <-x.done:
 	case <-cn.done:

@@ -16,7 +16,8 @@ type exchange struct {
 	s     *session // nil: outside a session, ends with the connection
 	slot  uint32
 	p     *compound
-	sends int // how often it was handed to a connection
+	out   outgoing
+	sends int32 // how often it was handed to a connection
 	reply reply
 	err   error
 	done  chan struct{}
@@ -71,7 +72,7 @@ func (l *link) start(s *session, slot uint32, p *compound) *exchange {
 	cn := l.cn
 	l.mu.Unlock()
 	if cn != nil {
-		cn.send(p.w.Bytes())
+		cn.send(&x.out)
 	}
 	return x
 }
@@ -82,12 +83,16 @@ func (l *link) enter(x *exchange) {
 	l.xid++
 	x.xid = l.xid
 	x.p.seal(x.xid)
+	x.out.bytes = x.p.w.Bytes()
 	l.out[x.xid] = x
 	if l.cn != nil {
 		x.sends++
 	}
 	l.used = true
 }
+
+// isWritten may be asked once the reply is there: nothing is sent any more.
+func (x *exchange) isWritten() bool { return x.out.writes.Load() == x.sends }
 
 func (x *exchange) finish(err error) {
 	x.err = err
@@ -115,7 +120,7 @@ func (l *link) received(rec []byte) {
 		return
 	}
 	delete(l.out, xid)
-	x.reply = reply{p: x.p, rec: rec, r: r, once: x.sends == 1}
+	x.reply = reply{p: x.p, rec: rec, r: r, done: x.isWritten}
 	if err != nil {
 		l.release(x, false)
 		x.finish(fmt.Errorf("%s %s: the server refused the call: %w", x.p.verb, x.p.path, err))
@@ -187,11 +192,15 @@ func (l *link) again(x *exchange) {
 	l.out[x.xid] = x
 	time.AfterFunc(slotPause, func() {
 		l.mu.Lock()
-		cn, waiting := l.cn, l.out[x.xid] == x
-		x.sends++
+		cn := l.cn
+		if l.out[x.xid] != x {
+			cn = nil
+		} else if cn != nil {
+			x.sends++
+		}
 		l.mu.Unlock()
-		if cn != nil && waiting {
-			cn.send(x.p.w.Bytes())
+		if cn != nil {
+			cn.send(&x.out)
 		}
 	})
 }

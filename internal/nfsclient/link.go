@@ -124,7 +124,7 @@ func (l *link) attach(nc net.Conn) *conn {
 	}
 	l.mu.Unlock()
 	for _, x := range again {
-		cn.send(x.p.w.Bytes())
+		cn.send(&x.out)
 	}
 	return cn
 }
