@@ -143,11 +143,12 @@ func buildShim() (string, error) {
 // Guest is a Linux 6.1 kernel with an NFS client, running as a process. Its
 // root is this machine's file system, so every program is there.
 type Guest struct {
-	NS   *Namespace
-	Tap  string
-	CIDR string // the guest's address
-	Name string // its host name, which is its NFSv4 client owner: unique
-	MiB  int    // memory; 0: 1024
+	NS    *Namespace
+	Tap   string
+	CIDR  string // the guest's address
+	Name  string // its host name, which is its NFSv4 client owner: unique
+	MiB   int    // memory; 0: 1024
+	Route string // "default via ...", empty for none
 }
 
 // guestModules in the order in which they depend on each other.
@@ -209,6 +210,9 @@ export GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs tmp /run; mount -t tmpfs tmp /mnt; mkdir -p /mnt/n
 hostname %s; ip link set lo up; ip addr add %s dev vec0; ip link set vec0 up
 `, g.Name, g.CIDR)
+	if g.Route != "" {
+		fmt.Fprintf(&b, "ip route add %s\n", g.Route)
+	}
 	for _, m := range guestModules {
 		fmt.Fprintf(&b, "insmod /usr/lib/uml/modules/$(uname -r)/kernel/%s.ko\n", m)
 	}
