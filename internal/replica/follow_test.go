@@ -439,3 +439,25 @@ func TestBandwidthLimitIsKept(t *testing.T) {
 		t.Errorf("%.0f bytes in %s at a limit of %d bytes a second", n, took, rate)
 	}
 }
+
+// What was appended, but is not durable yet, is neither lost nor asked for again.
+func TestReconnectGoesOnBehindWhatIsNotDurableYet(t *testing.T) {
+	src, dest := newFake(testLineage, 1), newEmpty()
+	p := newPair(t, src, dest, false)
+	p.run()
+	p.untilEqual()
+	dest.mu.Lock()
+	dest.lazy = true
+	dest.mu.Unlock()
+	fill(src, 120, 10)
+	p.until("all is appended", func() bool {
+		dest.mu.Lock()
+		defer dest.mu.Unlock()
+		return dest.last() == src.Durable()
+	})
+	p.net.cut()
+	p.untilEqual()
+	if logs := p.logs.String(); strings.Contains(logs, "cannot go on") {
+		t.Error("records came that the destination had already")
+	}
+}
