@@ -153,6 +153,8 @@ func (r *Region) Run(ctx context.Context) error {
 			}
 		})
 	}
+	// Streams to other regions never end by themselves.
+	context.AfterFunc(run, r.replica.Close)
 	err := r.start(run, spawn)
 	if err == nil {
 		r.ready.set()

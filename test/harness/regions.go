@@ -97,9 +97,7 @@ func NewRegions(t testing.TB) *Regions {
 			conf: s.Regions[i].Config, API: fmt.Sprintf("127.0.0.1:%d", ports[i].API), metrics: fmt.Sprintf("127.0.0.1:%d", ports[i].Metrics),
 			Log: filepath.Join(dir, name+".log")}
 		r.NFS = r.net + ".1"
-		r.NS.Exec(t, "ip", "link", "add", "srv", "type", "dummy")
-		r.NS.Exec(t, "ip", "addr", "add", r.NFS+"/32", "dev", "srv")
-		r.NS.Exec(t, "ip", "link", "set", "srv", "up")
+		r.NS.Exec(t, "ip", "addr", "add", r.NFS+"/32", "dev", "lo")
 		g.R[i] = r
 	}
 	g.Link[0], g.Link[1] = Connect(t, g.R[0].NS, "10.96.9.1/24", g.R[1].NS, "10.96.9.2/24")
