@@ -79,7 +79,9 @@ func (s *story) replicate(from *harness.Region, id string, to *harness.Region, e
 	dest := *r.Destinations[0].FileSystemId
 	harness.Eventually(s.t, time.Minute, "the destination follows", func() error {
 		var st status
-		to.Get(s.t, "file-systems/"+dest, &st)
+		if err := to.TryGet("file-systems/"+dest, &st); err != nil {
+			return err
+		}
 		if !st.Replication.Following {
 			return fmt.Errorf("%+v", st)
 		}

@@ -182,31 +182,39 @@ func (r *Region) EFS() *efs.Client {
 		Credentials: credentials.NewStaticCredentialsProvider(r.keys.AccessKey, r.keys.SecretKey, "")})
 }
 
-// Get asks one of the signed calls beyond EFS, such as
-// "file-systems/fs-.../hash", and decodes the answer into v.
+// Get is TryGet for what must succeed.
 func (r *Region) Get(t testing.TB, path string, v any) {
 	t.Helper()
+	if err := r.TryGet(path, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TryGet asks one of the signed calls beyond EFS, such as
+// "file-systems/fs-.../hash", and decodes the answer into v.
+func (r *Region) TryGet(path string, v any) error {
 	req, err := http.NewRequest(http.MethodGet, "http://"+r.API+"/holdfast/v1/"+path, nil)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	creds := aws.Credentials{AccessKeyID: r.keys.AccessKey, SecretAccessKey: r.keys.SecretKey}
 	if err := v4.NewSigner().SignHTTP(context.Background(), creds, req, emptyHash, "elasticfilesystem", r.Name, time.Now()); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	resp, err := r.http().Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer resp.Body.Close()
 	b, _ := io.ReadAll(resp.Body)
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s\n%s", path, resp.Status, b)
+		return fmt.Errorf("%s: %s\n%s", path, resp.Status, b)
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		t.Fatalf("%s: %v\n%s", path, err, b)
+		return fmt.Errorf("%s: %w\n%s", path, err, b)
 	}
+	return nil
 }
 
 // AWS runs Debian's AWS CLI against the region and gives what it prints.
