@@ -97,7 +97,7 @@ func (s *Server) record(ctx context.Context, clientID uint64, e *Export) error {
 	if !s.table.NeedsRecord(clientID, e.Name) {
 		return nil
 	}
-	owner := []byte(s.table.Owner(clientID))
+	owner := []byte(s.table.RecordName(clientID))
 	seq, err := e.FS.AddClient(ctx, owner)
 	if err != nil {
 		return err

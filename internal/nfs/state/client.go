@@ -1,8 +1,11 @@
 package state
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
+	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 )
 
@@ -15,6 +18,7 @@ type incarnations struct{ confirmed, unconfirmed *client }
 type client struct {
 	id        uint64
 	key       ownerKey
+	record    string // the name of its reclaim records
 	verifier  xdr.Verifier
 	principal string
 	confirmed bool
@@ -107,7 +111,7 @@ func exchangeUpdate(c *client, a *ExchangeArgs, now time.Time) (ExchangeResult, 
 
 func (t *Table) newClient(key ownerKey, a *ExchangeArgs, now time.Time) *client {
 	c := &client{
-		id: t.newClientID(), key: key, verifier: a.Verifier, principal: a.Principal, renewed: now,
+		id: t.newClientID(), key: key, record: recordName(key), verifier: a.Verifier, principal: a.Principal, renewed: now,
 		sessions: map[xdr.SessionID]*session{}, lockOwners: map[string]*lockOwner{},
 		opens: map[openKey]*open{}, records: map[string]bool{},
 	}
@@ -120,6 +124,26 @@ func (t *Table) newClient(key ownerKey, a *ExchangeArgs, now time.Time) *client 
 	in.unconfirmed = c
 	return c
 }
+
+// recordName names a client in the reclaim records of file systems. One host
+// has the same owner at the shared address and at a mount target, and reclaims
+// at each for itself, so the name tells them apart; it is the same in every
+// region, so that a client can reclaim in another one.
+func recordName(k ownerKey) string {
+	tag := "shared:"
+	if k.identity != "" {
+		tag = "target:"
+	}
+	if len(tag)+len(k.owner) > fs.MaxClientName {
+		sum := sha256.Sum256([]byte(k.owner))
+		return tag + "sha256:" + hex.EncodeToString(sum[:])
+	}
+	return tag + k.owner
+}
+
+// sees tells whether a client can have state on a file system: at the shared
+// address on every one, at a mount target on its own.
+func (c *client) sees(l string) bool { return c.key.identity == "" || c.key.identity == l }
 
 // confirm makes c the client in use. An earlier incarnation loses its state:
 // the client has restarted.
@@ -149,7 +173,7 @@ func (t *Table) discard(c *client) Effects {
 		delete(t.sessions, id)
 	}
 	for l := range c.records {
-		eff.Forget = append(eff.Forget, Record{l, c.key.owner})
+		eff.Forget = append(eff.Forget, Record{l, c.record})
 	}
 	delete(t.clients, c.id)
 	in := t.owners[c.key]
@@ -194,7 +218,7 @@ func (t *Table) Expired(now time.Time) []Expiry {
 		c.expiring = true
 		x := Expiry{ClientID: c.id, Owner: c.key.owner}
 		for l := range c.records {
-			x.Records = append(x.Records, Record{l, c.key.owner})
+			x.Records = append(x.Records, Record{l, c.record})
 		}
 		list = append(list, x)
 	}
@@ -253,19 +277,20 @@ func (t *Table) HasRecord(r Record) bool {
 
 func (t *Table) hasRecord(r Record) bool {
 	for _, c := range t.clients {
-		if c.key.owner == r.Owner && !c.expiring && c.records[r.FS] {
+		if c.record == r.Owner && !c.expiring && c.records[r.FS] {
 			return true
 		}
 	}
 	return false
 }
 
-// Owner returns the owner of a client, "" if there is no such client.
-func (t *Table) Owner(id uint64) string {
+// RecordName is the name of a client's reclaim records, "" if there is no such
+// client.
+func (t *Table) RecordName(id uint64) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c := t.clients[id]; c != nil {
-		return c.key.owner
+		return c.record
 	}
 	return ""
 }

@@ -10,5 +10,6 @@
 //
 // Words: a client is one incarnation of a client owner at one server identity;
 // an identity is an address space of the server whose clients must not be
-// mixed up (RFC 8881 §2.5: the shared address, or one mount target).
+// mixed up (RFC 8881 §2.5): "" is the shared address, the name of an export its
+// mount target.
 package state

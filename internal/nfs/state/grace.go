@@ -53,12 +53,12 @@ func (t *Table) Begin(l string, epoch fs.EpochID, readOnly bool, owners [][]byte
 		switch {
 		case c.opensOn(l):
 			live = append(live, c.id)
-			delete(lost, c.key.owner) // its state was never lost
-		case first && c.complete:
+			delete(lost, c.record) // its state was never lost
+		case first && c.complete && c.sees(l):
 			// It has said that it has nothing more to reclaim, before this
 			// file system was looked at for the first time.
-			if lost[c.key.owner] {
-				s.may[c.key.owner] = false
+			if lost[c.record] {
+				s.may[c.record] = false
 			}
 		}
 	}
@@ -121,7 +121,7 @@ func (t *Table) MayLock(clientID uint64, l string, reclaim bool) xdr.Status {
 		return xdr.ErrExpired
 	case s == nil:
 		return xdr.ErrDelay
-	case reclaim && s.grace && s.may[c.key.owner]:
+	case reclaim && s.grace && s.may[c.record]:
 		return xdr.OK
 	case reclaim:
 		return xdr.ErrNoGrace
@@ -142,10 +142,10 @@ func (t *Table) ReclaimComplete(clientID uint64, one *string, now time.Time) (Ef
 	}
 	var eff Effects
 	for l, s := range t.serving {
-		if one != nil && *one != l || !s.grace || !s.may[c.key.owner] {
+		if one != nil && *one != l || !c.sees(l) || !s.grace || !s.may[c.record] {
 			continue
 		}
-		s.may[c.key.owner] = false
+		s.may[c.record] = false
 		s.waiting--
 		eff.add(t.endGrace(l, s, now))
 	}

@@ -57,7 +57,8 @@ type Effects struct {
 	Ended []string
 }
 
-// Record is a reclaim record: the client owner may reclaim on a file system.
+// Record is a reclaim record: the client of this name may reclaim on a file
+// system. The name is what Clients of a file system returns.
 type Record struct {
 	FS    string
 	Owner string
