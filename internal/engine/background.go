@@ -2,14 +2,15 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/holdfast-fs/holdfast/internal/engine/tree"
 	"github.com/holdfast-fs/holdfast/internal/fs"
 )
 
-// goneBacklog bounds released orphans waiting for the reclaimer; those that do
-// not fit are found again at the next start.
-const goneBacklog = 4096
+// housekeeping is how often the engine looks for what has expired.
+const housekeeping = time.Minute
 
 // Hold keeps an inode alive while it is open.
 func (e *Engine) Hold(ino fs.Ino) {
@@ -30,32 +31,25 @@ func (e *Engine) Release(ino fs.Ino) {
 	delete(e.holds, ino)
 	e.holdMu.Unlock()
 	if a, err := e.GetAttr(ino); err == nil && a.Nlink == 0 {
-		select {
-		case e.gone <- ino:
-		default:
-			e.wake()
-		}
+		e.holdMu.Lock()
+		e.gone = append(e.gone, ino)
+		e.holdMu.Unlock()
+		e.wake()
 	}
 }
 
 func (e *Engine) isHeld(ino fs.Ino) bool {
 	e.holdMu.Lock()
 	defer e.holdMu.Unlock()
-	return e.holds[ino] > 0
+	return e.grace || e.holds[ino] > 0
 }
 
 // GraceEnded: no more reclaims will come, so orphans that nobody holds may go.
 func (e *Engine) GraceEnded() {
-	_ = e.view(func(t *tree.Tree) error {
-		l, err := t.Orphans()
-		for _, ino := range l {
-			select {
-			case e.gone <- ino:
-			default:
-			}
-		}
-		return err
-	})
+	e.holdMu.Lock()
+	e.grace, e.orphans = false, true
+	e.holdMu.Unlock()
+	e.wake()
 }
 
 func (e *Engine) wake() {
@@ -76,20 +70,62 @@ func (e *Engine) kickIfPending(m fs.Mutation) {
 // more, in steps of one mutation, so that it never delays others for long.
 func (e *Engine) background(ctx context.Context) {
 	defer close(e.done)
+	tick := time.NewTicker(housekeeping)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case ino := <-e.gone:
-			e.report(e.dropOrphan(ino))
+		case <-tick.C:
+			e.checkMu.Lock()
+			e.expireCheckpoints()
+			e.checkMu.Unlock()
+			e.wake() // what a full disk refused may work now
 		case <-e.kick:
-			e.report(e.reclaimPending(ctx))
+			e.report(e.reclaimAll(ctx))
 		}
 	}
 }
 
+func (e *Engine) reclaimAll(ctx context.Context) error {
+	l, err := e.released()
+	for i, ino := range l {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := e.dropOrphan(ino); err != nil {
+			if err != fs.ErrROFS { // else GraceEnded after a promotion finds them
+				e.keepReleased(l[i:])
+			}
+			return err
+		}
+	}
+	return errors.Join(err, e.reclaimPending(ctx))
+}
+
+// released takes the orphans that may go.
+func (e *Engine) released() (l []fs.Ino, err error) {
+	e.holdMu.Lock()
+	all := e.orphans
+	l, e.gone, e.orphans = e.gone, nil, false
+	e.holdMu.Unlock()
+	if !all {
+		return l, nil
+	}
+	err = e.view(func(t *tree.Tree) (err error) { l, err = t.Orphans(); return err })
+	return l, err
+}
+
+// keepReleased puts back what could not go, for the next time that the
+// reclaimer is woken.
+func (e *Engine) keepReleased(l []fs.Ino) {
+	e.holdMu.Lock()
+	e.gone = append(e.gone, l...)
+	e.holdMu.Unlock()
+}
+
 func (e *Engine) report(err error) {
-	if err != nil && err != fs.ErrROFS && err != fs.ErrDelay && err != fs.ErrIO {
+	if err != nil && !errors.Is(err, fs.ErrROFS) && !errors.Is(err, fs.ErrDelay) && !errors.Is(err, fs.ErrIO) {
 		e.log.Warn("cannot reclaim the space of removed files; it will be tried again", "error", err)
 	}
 }
@@ -110,7 +146,6 @@ func (e *Engine) dropOrphan(ino fs.Ino) error {
 	if err := e.append(&fs.Reclaim{Ino: ino, Drop: true}, nil, [16]byte{}); err != nil {
 		return err
 	}
-	e.wake()
 	return nil
 }
 

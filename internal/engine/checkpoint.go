@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
@@ -30,10 +29,9 @@ const (
 
 // checkpoint is the tree pinned at one position for one destination.
 type checkpoint struct {
-	mu       sync.Mutex // its tree is opened once
 	dir      string
 	spec     spec
-	t        *tree.Tree
+	t        *tree.Tree         // nil: not opened since the start
 	elements []writeset.Element // nil: the whole tree
 	used     time.Time
 	users    int
@@ -42,6 +40,7 @@ type checkpoint struct {
 // spec is what is kept of a checkpoint beside its store.
 type spec struct {
 	Format   int    `json:"format"`
+	Lineage  string `json:"lineage"`
 	Whole    bool   `json:"whole"`
 	Fork     fs.Pos `json:"fork"`
 	WriteSet []byte `json:"write_set"`
@@ -92,43 +91,50 @@ func (e *Engine) findCheckpoint(name string) (*checkpoint, error) {
 	e.expireCheckpoints()
 	c := e.checkpoints[name]
 	if c == nil {
-		var err error
-		if c, err = e.loadCheckpoint(name); err != nil {
-			return nil, err
+		return nil, ErrNoCheckpoint
+	}
+	if c.t == nil {
+		if err := e.openCheckpointTree(c); err != nil {
+			return nil, fmt.Errorf("open checkpoint %s: %w", name, err)
 		}
-		e.checkpoints[name] = c
 	}
 	c.used = e.o.Now()
 	c.users++
 	return c, nil
 }
 
-func (e *Engine) loadCheckpoint(name string) (*checkpoint, error) {
-	c := &checkpoint{dir: e.checkpointPath(name)}
-	b, err := disk.ReadFile(e.o.FS, filepath.Join(c.dir, checkpointSpec))
-	if isNotExist(err) {
-		return nil, ErrNoCheckpoint
-	}
+// adoptCheckpoints takes over those of an earlier process, so that a
+// destination can go on; they expire as if they had been used just now. What
+// was not finished, or is of another journal, goes.
+func (e *Engine) adoptCheckpoints() {
+	names, err := e.o.FS.List(filepath.Join(e.o.Dir, checkpointDir))
 	if err != nil {
-		return nil, err
+		return // there are none
 	}
-	if err := json.Unmarshal(b, &c.spec); err != nil || c.spec.Format != checkpointSpecKind {
-		return nil, ErrNoCheckpoint
+	for _, name := range names {
+		c := &checkpoint{dir: e.checkpointPath(name), used: e.o.Now()}
+		b, err := disk.ReadFile(e.o.FS, filepath.Join(c.dir, checkpointSpec))
+		if err == nil {
+			err = json.Unmarshal(b, &c.spec)
+		}
+		if err != nil || c.spec.Format != checkpointSpecKind || e.j == nil || c.spec.Lineage != e.lineage.String() || checkName(name) != nil {
+			e.dropCheckpoint(name)
+			continue
+		}
+		e.checkpoints[name] = c
 	}
-	return c, e.openCheckpointTree(c)
 }
 
 func (e *Engine) openCheckpointTree(c *checkpoint) (err error) {
+	if !c.spec.Whole {
+		set := &writeset.Set{}
+		if err := set.Decode(c.spec.WriteSet); err != nil {
+			return err
+		}
+		c.elements = set.Elements()
+	}
 	c.t, err = tree.Open(tree.Options{FS: e.o.FS, Dir: filepath.Join(c.dir, checkpointStore), Cache: e.o.Cache, Logger: e.log})
-	if err != nil || c.spec.Whole {
-		return err
-	}
-	set := &writeset.Set{}
-	if err := set.Decode(c.spec.WriteSet); err != nil {
-		return err
-	}
-	c.elements = set.Elements()
-	return nil
+	return err
 }
 
 // makeCheckpoint: the store first, then the write set up to its position, then
@@ -140,40 +146,56 @@ func (e *Engine) makeCheckpoint(name string, fork *fs.Pos, theirs *writeset.Set)
 		return nil, fmt.Errorf("%d checkpoints are in use already: %w", maxCheckpoints, fs.ErrDelay)
 	}
 	c := &checkpoint{dir: e.checkpointPath(name), used: e.o.Now(), users: 1}
+	err := e.fillCheckpoint(c, fork, theirs)
+	if err == nil {
+		err = e.openCheckpointTree(c)
+	}
+	if err != nil {
+		if rerr := e.o.FS.RemoveAll(c.dir); rerr != nil {
+			e.log.Warn("cannot remove an unfinished checkpoint", "checkpoint", name, "error", rerr)
+		}
+		return nil, fmt.Errorf("make checkpoint %s: %w", name, err)
+	}
+	e.checkpoints[name] = c
+	return c, nil
+}
+
+// fillCheckpoint writes what there is of it on disk. Needs checkMu.
+func (e *Engine) fillCheckpoint(c *checkpoint, fork *fs.Pos, theirs *writeset.Set) error {
 	if err := e.o.FS.RemoveAll(c.dir); err != nil {
-		return nil, err
+		return err
 	}
 	if err := e.o.FS.MkdirAll(c.dir, 0o700); err != nil {
-		return nil, err
+		return err
 	}
+	e.treeLife.RLock()
+	defer e.treeLife.RUnlock()
 	e.rw.RLock()
-	t := e.t
+	t, lineage := e.t, e.lineage
 	e.rw.RUnlock()
 	if t == nil {
-		return nil, ErrNotWhole
+		return ErrNotWhole
 	}
 	if err := t.Checkpoint(filepath.Join(c.dir, checkpointStore)); err != nil {
-		return nil, err
+		return err
 	}
-	c.spec = spec{Format: checkpointSpecKind, Whole: fork == nil}
+	c.spec = spec{Format: checkpointSpecKind, Lineage: lineage.String(), Whole: fork == nil}
 	if fork != nil {
 		c.spec.Fork = *fork
 		if err := e.unionSince(fork.Seq, theirs, c); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	b, err := json.Marshal(c.spec)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := disk.WriteFileAtomic(e.o.FS, filepath.Join(c.dir, checkpointSpec), b); err != nil {
-		return nil, err
+	for _, dir := range []string{filepath.Dir(c.dir), e.o.Dir} {
+		if err := disk.SyncDir(e.o.FS, dir); err != nil {
+			return err
+		}
 	}
-	if err := e.openCheckpointTree(c); err != nil {
-		return nil, err
-	}
-	e.checkpoints[name] = c
-	return c, nil
+	return disk.WriteFileAtomic(e.o.FS, filepath.Join(c.dir, checkpointSpec), b)
 }
 
 // unionSince joins both sides' write sets. Ours is taken up to the durable
@@ -236,6 +258,18 @@ func (e *Engine) ReleaseCheckpoint(name string) error {
 		e.dropCheckpoint(name)
 	}
 	return nil
+}
+
+// forgetCheckpoints drops all: the tree was replaced, and positions of the old
+// one are not in this history. One in use goes when it expires.
+func (e *Engine) forgetCheckpoints() {
+	e.checkMu.Lock()
+	defer e.checkMu.Unlock()
+	for name, c := range e.checkpoints {
+		if c.users == 0 {
+			e.dropCheckpoint(name)
+		}
+	}
 }
 
 func (e *Engine) closeCheckpoints() {

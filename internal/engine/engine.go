@@ -2,8 +2,9 @@
 // makes it durable, the tree applies it. Recovery, following a source and
 // promotion use the same journal and the same Apply.
 //
-// Lock order: Stage.mu and Engine.stageMu before Engine.mu (who may append) before Engine.rw (tree against
-// readers) before Engine.holdMu. Waiting for durability holds none of them.
+// Lock order: Engine.stageMu, Stage.mu, Engine.checkMu, Engine.treeLife,
+// Engine.mu (who may append), Engine.rw (tree against readers), Engine.holdMu.
+// Waiting for a client's durability holds none of them.
 package engine
 
 import (
@@ -79,24 +80,30 @@ type Engine struct {
 
 	// rw guards j and t against the switch of a stage, and t's readers
 	// against Apply.
-	rw sync.RWMutex
-	j  *journal.Journal // nil: nothing received yet
-	t  *tree.Tree
+	rw      sync.RWMutex
+	j       *journal.Journal // nil: nothing received yet
+	t       *tree.Tree
+	lineage fs.Lineage // zero while j is nil
+	// treeLife is held for reading by who uses a tree for long without rw, and
+	// for writing by who closes one.
+	treeLife sync.RWMutex
 
-	holdMu sync.Mutex
-	holds  map[fs.Ino]int
+	holdMu  sync.Mutex
+	holds   map[fs.Ino]int
+	gone    []fs.Ino // released orphans for the reclaimer
+	orphans bool     // it shall look at all orphans
+	grace   bool     // clients may yet reclaim: everything counts as held
 	// clients added while read-only live here only.
 	localClients map[string]struct{}
 
 	space space
-	gone  chan fs.Ino // released orphans for the reclaimer
 	kick  chan struct{}
 	stop  context.CancelFunc
 	done  chan struct{}
 
-	stageMu     sync.Mutex // before mu
+	stageMu     sync.Mutex
 	stage       *Stage
-	oldJournals []*journal.Journal // of a lineage that was replaced
+	oldJournals []*journal.Journal // of a lineage that was replaced; needs mu
 	checkMu     sync.Mutex
 	checkpoints map[string]*checkpoint
 }
@@ -110,9 +117,11 @@ type baseMeta struct {
 }
 
 const (
-	firstTree    = "tree-000001"
-	firstJournal = "journal-000001"
-	currentFile  = "current.json"
+	treePrefix    = "tree-"
+	journalPrefix = "journal-"
+	firstTree     = treePrefix + "000001"
+	firstJournal  = journalPrefix + "000001"
+	currentFile   = "current.json"
 )
 
 // current names the journal in use: it changes when a replica of another
@@ -135,6 +144,13 @@ func Create(ctx context.Context, o Options) (*Engine, error) {
 	}
 	if err := CreateEmpty(o); err != nil {
 		return nil, err
+	}
+	if c, err := readCurrent(&o); err != nil || c != nil {
+		return nil, errors.Join(err, fmt.Errorf("create a file system in %s: %w", o.Dir, fs.ErrExist))
+	}
+	// What an attempt left that a crash cut short.
+	if err := o.FS.RemoveAll(filepath.Join(o.Dir, firstJournal)); err != nil {
+		return nil, fmt.Errorf("create the journal: %w", err)
 	}
 	if err := journal.Create(o.journal(firstJournal, lineage)); err != nil {
 		return nil, fmt.Errorf("create the journal: %w", err)
@@ -193,7 +209,7 @@ func (o *Options) journal(name string, l fs.Lineage) journal.Options {
 func Open(ctx context.Context, o Options) (*Engine, error) {
 	e := &Engine{o: o, log: o.Logger.With("file_system", o.ID), holds: make(map[fs.Ino]int),
 		localClients: make(map[string]struct{}), checkpoints: make(map[string]*checkpoint),
-		gone: make(chan fs.Ino, goneBacklog), kick: make(chan struct{}, 1), done: make(chan struct{})}
+		kick: make(chan struct{}, 1), done: make(chan struct{})}
 	e.epoch.Store(&fs.EpochID{})
 	e.space.init(&o)
 	c, err := readCurrent(&o)
@@ -205,7 +221,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 			return nil, fmt.Errorf("open file system %s: %w", o.ID, err)
 		}
 	}
-	e.sweep()
+	e.sweep(c)
+	e.adoptCheckpoints()
 	run, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	go e.background(run)
@@ -218,7 +235,7 @@ func (e *Engine) recover(c *current) error {
 	if err != nil {
 		return fmt.Errorf("open the journal: %w", err)
 	}
-	e.j = j
+	e.j, e.lineage = j, c.Lineage
 	_, meta := j.Base()
 	if e.base, err = parseBase(meta); err != nil {
 		return errors.Join(err, j.Close())
@@ -246,7 +263,15 @@ func parseBase(meta []byte) (baseMeta, error) {
 }
 
 func (e *Engine) openTree(name string) (*tree.Tree, error) {
-	return tree.Open(tree.Options{FS: e.o.FS, Dir: filepath.Join(e.o.Dir, name), Cache: e.o.Cache, Logger: e.log, OnFailure: e.fail})
+	t, err := tree.Open(tree.Options{FS: e.o.FS, Dir: filepath.Join(e.o.Dir, name), Cache: e.o.Cache, Logger: e.log, OnFailure: e.fail})
+	if err != nil {
+		return nil, err
+	}
+	// It may be new, and what names it must not become durable before it.
+	if err := disk.SyncDir(e.o.FS, e.o.Dir); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
 }
 
 func (e *Engine) replay() error {
@@ -259,6 +284,9 @@ func (e *Engine) replay() error {
 			return err
 		}
 		n++
+		if err := e.t.WaitRoom(); err != nil {
+			return err
+		}
 		return e.t.Apply(r, m, a)
 	})
 	if err != nil {
@@ -283,23 +311,27 @@ func (e *Engine) journalDurable(j *journal.Journal) func(uint64) error {
 	return func(seq uint64) error { return j.WaitDurable(context.Background(), seq) }
 }
 
-// sweep removes stores that a crash left behind: neither the tree in use nor
-// the stage's.
-func (e *Engine) sweep() {
+// sweep removes stores and journals that a crash left behind: neither those in
+// use nor the stage's.
+func (e *Engine) sweep(c *current) {
 	keep := map[string]bool{e.base.Tree: true}
-	if s, err := readStageFile(&e.o); err == nil && s != nil && s.Tree != e.base.Tree {
-		keep[s.Tree] = true
-	} else {
-		e.removeStageFile()
+	if c != nil {
+		keep[c.Journal] = true
+	}
+	if s, err := readStageFile(&e.o); err == nil && s != nil && s.Tree != e.base.Tree && s.Last == e.last {
+		keep[s.Tree], keep[s.Journal] = true, true
+	} else if err := e.removeStageFile(); err != nil {
+		e.log.Warn("cannot sweep", "error", err)
+		return
 	}
 	names, err := e.o.FS.List(e.o.Dir)
 	if err != nil {
 		return
 	}
 	for _, n := range names {
-		if strings.HasPrefix(n, "tree-") && !keep[n] {
+		if (strings.HasPrefix(n, treePrefix) || strings.HasPrefix(n, journalPrefix)) && !keep[n] {
 			if err := e.o.FS.RemoveAll(filepath.Join(e.o.Dir, n)); err != nil {
-				e.log.Warn("cannot remove a tree that is no longer used", "tree", n, "error", err)
+				e.log.Warn("cannot remove what is no longer used", "directory", n, "error", err)
 			}
 		}
 	}
@@ -329,6 +361,9 @@ func (e *Engine) Close() error {
 
 // fail makes the engine refuse changes until it is opened again.
 func (e *Engine) fail(err error) {
+	if err == nil {
+		return
+	}
 	if e.failed.CompareAndSwap(nil, &err) {
 		e.log.Error("file system stopped accepting changes; what was acknowledged is safe; mend the cause and restart", "error", err)
 	}
@@ -338,6 +373,12 @@ func (e *Engine) fail(err error) {
 func (e *Engine) Err() error {
 	if p := e.failed.Load(); p != nil {
 		return *p
+	}
+	if j := e.journalNow(); j != nil {
+		if err := j.Err(); err != nil && !errors.Is(err, journal.ErrClosed) {
+			e.fail(err)
+			return err
+		}
 	}
 	return nil
 }

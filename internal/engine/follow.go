@@ -106,7 +106,7 @@ func (e *Engine) History() (fs.History, error) {
 	if e.t == nil {
 		return fs.History{}, nil
 	}
-	h := fs.History{Lineage: e.lineageLocked(), Last: e.j.Durable()}
+	h := fs.History{Lineage: e.lineage, Last: e.j.Durable()}
 	h.Base, _ = e.j.Base()
 	for _, s := range e.t.Epochs() {
 		if s.First <= h.Last.Seq { // the newest may not be durable yet
@@ -114,14 +114,6 @@ func (e *Engine) History() (fs.History, error) {
 		}
 	}
 	return h, nil
-}
-
-// lineageLocked is Lineage with rw held.
-func (e *Engine) lineageLocked() (l fs.Lineage) {
-	if b, err := e.t.Setting("lineage"); err == nil {
-		copy(l[:], b)
-	}
-	return l
 }
 
 // PosAt is the position after record seq, which must be in the journal.

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"context"
+	"slices"
 
 	"github.com/holdfast-fs/holdfast/internal/engine/rules"
 	"github.com/holdfast-fs/holdfast/internal/engine/tree"
@@ -128,6 +130,9 @@ func (e *Engine) client(m *fs.Client) (uint64, error) {
 	case err != nil:
 		return 0, err
 	}
+	if m.Delete {
+		e.localClient(m) // it may be from before a promotion
+	}
 	err := e.append(m, nil, [16]byte{})
 	return e.last.Seq, err
 }
@@ -142,14 +147,22 @@ func (e *Engine) localClient(m *fs.Client) {
 	e.localClients[string(m.Owner)] = struct{}{}
 }
 
-// Clients gives the owners that may reclaim.
-func (e *Engine) Clients() ([][]byte, error) {
+// Clients gives the owners that may reclaim, in byte order. On a read-only
+// file system these are its own clients: those of the source reclaim from the
+// source, or here after a promotion.
+func (e *Engine) Clients() (l [][]byte, err error) {
 	e.rw.RLock()
-	defer e.rw.RUnlock()
-	if e.t == nil {
-		return nil, nil
+	if e.t != nil && !e.ReadOnly() {
+		l, err = e.t.Clients()
 	}
-	return e.t.Clients()
+	e.rw.RUnlock()
+	e.holdMu.Lock()
+	defer e.holdMu.Unlock()
+	for c := range e.localClients {
+		l = append(l, []byte(c))
+	}
+	slices.SortFunc(l, bytes.Compare)
+	return slices.CompactFunc(l, bytes.Equal), err
 }
 
 // SetSetting sets a setting that follows the replicas (nil value: deletes it)

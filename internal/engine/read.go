@@ -21,13 +21,10 @@ func (e *Engine) view(fn func(t *tree.Tree) error) error {
 }
 
 // Lineage is the identity of the data; zero while nothing was received.
-func (e *Engine) Lineage() (l fs.Lineage) {
-	_ = e.view(func(t *tree.Tree) error {
-		b, err := t.Setting(tree.SettingLineage)
-		copy(l[:], b)
-		return err
-	})
-	return l
+func (e *Engine) Lineage() fs.Lineage {
+	e.rw.RLock()
+	defer e.rw.RUnlock()
+	return e.lineage
 }
 
 // Epoch is the newest writer's epoch.
@@ -190,6 +187,8 @@ func (e *Engine) journalNow() *journal.Journal {
 
 // Hash is the hash of the whole tree and the position it stands for.
 func (e *Engine) Hash() (pos fs.Pos, h tree.RangeHash, err error) {
+	e.treeLife.RLock()
+	defer e.treeLife.RUnlock()
 	var s *tree.Snapshot
 	if err = e.view(func(t *tree.Tree) error { s = t.Snapshot(); return nil }); err != nil {
 		return pos, h, err

@@ -44,6 +44,13 @@ func (e *Engine) beginWriting() (uint64, error) {
 	if err := e.beginEpoch(); err != nil {
 		return 0, fmt.Errorf("begin a new epoch: %w", err)
 	}
+	clients, err := e.t.Clients()
+	if err != nil {
+		return 0, fmt.Errorf("begin a new epoch: %w", err)
+	}
+	e.holdMu.Lock()
+	e.grace = len(clients)+len(e.localClients) > 0
+	e.holdMu.Unlock()
 	e.mode.Store(int32(Writer))
 	e.wake()
 	return e.last.Seq, nil
@@ -56,6 +63,9 @@ func (e *Engine) beginEpoch() error {
 		return e.genesis()
 	}
 	member, err := e.member()
+	if err != nil && e.last.Seq == 1 {
+		member, err = 0, nil // a crash came within genesis
+	}
 	if err != nil {
 		return err
 	}
@@ -63,7 +73,16 @@ func (e *Engine) beginEpoch() error {
 	if err != nil {
 		return err
 	}
-	return e.enter(id)
+	first := e.last.Seq == 1
+	if err := e.enter(id); err != nil || !first {
+		return err
+	}
+	return e.append(e.firstMember(), nil, [16]byte{})
+}
+
+// firstMember registers this replica as number 0.
+func (e *Engine) firstMember() *fs.Setting {
+	return &fs.Setting{Key: memberKey(e.o.ID), Value: []byte{0, 0}}
 }
 
 // ownCounter is the highest counter of this member's epochs in the history.
@@ -108,14 +127,10 @@ func (e *Engine) genesis() error {
 		return err
 	}
 	e.epoch.Store(&id)
-	c, err := readCurrent(&e.o)
-	if err != nil {
-		return err
-	}
 	now := fs.TimeOf(e.o.Now())
 	for _, m := range []fs.Mutation{
-		&fs.Genesis{Lineage: c.Lineage, Mode: rootMode, Time: now},
-		&fs.Setting{Key: memberKey(e.o.ID), Value: []byte{0, 0}},
+		&fs.Genesis{Lineage: e.lineage, Mode: rootMode, Time: now},
+		e.firstMember(),
 	} {
 		if err := e.append(m, nil, [16]byte{}); err != nil {
 			return err

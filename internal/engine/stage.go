@@ -65,10 +65,20 @@ func readStageFile(o *Options) (*stageFile, error) {
 	return f, nil
 }
 
-func (e *Engine) removeStageFile() {
-	if err := e.o.FS.Remove(filepath.Join(e.o.Dir, stageFileName)); err != nil && !isNotExist(err) {
-		e.log.Warn("cannot remove the description of a stage", "error", err)
+// removeStageFile is durable when it returns, before anybody removes parts of
+// the stage: half a stage must not be found again.
+func (e *Engine) removeStageFile() error {
+	err := e.o.FS.Remove(filepath.Join(e.o.Dir, stageFileName))
+	if isNotExist(err) {
+		return nil
 	}
+	if err == nil {
+		err = disk.SyncDir(e.o.FS, e.o.Dir)
+	}
+	if err != nil {
+		return fmt.Errorf("remove the description of a stage: %w", err)
+	}
+	return nil
 }
 
 // OpenStage prepares to receive a checkpoint. One of the same name goes on
@@ -82,21 +92,20 @@ func (e *Engine) OpenStage(name string, lineage fs.Lineage, info CheckpointInfo,
 	if Mode(e.mode.Load()) == Writer {
 		return nil, errors.New("receive a checkpoint: this replica is a writer")
 	}
-	if s := e.stage; s != nil {
-		if s.f.Name == name && s.info.Pos == info.Pos {
-			return s, nil
-		}
-		if err := e.discardStage(); err != nil {
-			return nil, err
-		}
+	if s := e.stage; s != nil && !s.isClosed() && s.f.Name == name && s.info.Pos == info.Pos {
+		return s, nil
 	}
 	f, err := readStageFile(&e.o)
 	if err != nil {
 		return nil, err
 	}
-	if f == nil || f.Name != name || f.Info.Pos != info.Pos || f.Last != e.position() {
-		if f, err = e.newStage(name, lineage, info, fork); err != nil {
+	resume := e.stage == nil && f != nil && f.Name == name && f.Info.Pos == info.Pos && f.Last == e.position()
+	if !resume {
+		if err := e.discardStage(); err != nil {
 			return nil, err
+		}
+		if f, err = e.newStage(name, lineage, info, fork); err != nil {
+			return nil, fmt.Errorf("begin stage %s: %w", name, err)
 		}
 	}
 	s, err := e.resumeStage(f)
@@ -130,7 +139,10 @@ func (e *Engine) position() fs.Pos {
 // newStage makes the store and the description. Needs stageMu.
 func (e *Engine) newStage(name string, lineage fs.Lineage, info CheckpointInfo, fork *fs.Pos) (*stageFile, error) {
 	f := &stageFile{Format: stageFileFormat, Name: name, Lineage: lineage.String(), Fork: fork, Last: e.position(), Info: info}
-	f.Tree = fmt.Sprintf("tree-%016x", info.Pos.Seq) + "-" + name
+	f.Tree = fmt.Sprintf(treePrefix+"%016x-%s", info.Pos.Seq, name)
+	if f.Tree == e.treeName() {
+		f.Tree += "-again" // one checkpoint, received twice
+	}
 	dir := filepath.Join(e.o.Dir, f.Tree)
 	if err := e.o.FS.RemoveAll(dir); err != nil {
 		return nil, err
@@ -139,7 +151,12 @@ func (e *Engine) newStage(name string, lineage fs.Lineage, info CheckpointInfo, 
 		if fork != nil {
 			return nil, errors.New("resync from a source of another lineage")
 		}
-		f.Journal = "journal-" + name
+		f.Journal = journalPrefix + name
+		if c, err := readCurrent(&e.o); err != nil {
+			return nil, err
+		} else if c != nil && c.Journal == f.Journal {
+			f.Journal += "-again"
+		}
 		if err := e.o.FS.RemoveAll(filepath.Join(e.o.Dir, f.Journal)); err != nil {
 			return nil, err
 		}
@@ -148,7 +165,7 @@ func (e *Engine) newStage(name string, lineage fs.Lineage, info CheckpointInfo, 
 		}
 	}
 	if fork != nil {
-		if err := e.t.Checkpoint(dir); err != nil {
+		if err := e.copyTree(f.Tree); err != nil {
 			return nil, err
 		}
 	}
@@ -157,6 +174,26 @@ func (e *Engine) newStage(name string, lineage fs.Lineage, info CheckpointInfo, 
 		return nil, err
 	}
 	return f, disk.WriteFileAtomic(e.o.FS, filepath.Join(e.o.Dir, stageFileName), b)
+}
+
+// copyTree makes a stage of the present tree.
+func (e *Engine) copyTree(name string) error {
+	e.treeLife.RLock()
+	defer e.treeLife.RUnlock()
+	if err := e.t.Checkpoint(filepath.Join(e.o.Dir, name)); err != nil {
+		return err
+	}
+	t, err := e.openTree(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(t.BeginStage(), t.Close())
+}
+
+func (e *Engine) treeName() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.base.Tree
 }
 
 // resumeStage opens what the description names. Needs stageMu.
@@ -170,7 +207,9 @@ func (e *Engine) resumeStage(f *stageFile) (*Stage, error) {
 		if s.j, err = journal.Open(e.o.journal(f.Journal, l)); err != nil {
 			return nil, fmt.Errorf("open the stage's journal: %w", err)
 		}
-		if err := s.j.Recover(fs.Pos{}, func(*fs.Record, fs.Addr) error { return nil }); err != nil {
+		// A crash may have come between its BASE and the switch.
+		base, _ := s.j.Base()
+		if err := s.j.Recover(base, func(*fs.Record, fs.Addr) error { return nil }); err != nil {
 			return nil, errors.Join(err, s.j.Close())
 		}
 		s.own = true
@@ -254,6 +293,28 @@ func (s *Stage) PartDone(part int) error {
 
 // Finish switches to the checkpoint. What only this side had is salvaged first.
 func (s *Stage) Finish(ctx context.Context) error {
+	if err := s.finish(); err != nil {
+		return err
+	}
+	e := s.e
+	e.stageMu.Lock()
+	defer e.stageMu.Unlock()
+	if e.stage == s {
+		e.stage = nil
+		if err := e.removeStageFile(); err != nil {
+			e.log.Warn("the stage is done but its description stays until the next start", "error", err)
+		}
+	}
+	return nil
+}
+
+func (s *Stage) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+func (s *Stage) finish() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -276,11 +337,8 @@ func (s *Stage) Finish(ctx context.Context) error {
 		return err
 	}
 	s.closed = true
-	e.stageMu.Lock()
-	e.stage = nil
-	e.stageMu.Unlock()
-	e.removeStageFile()
 	e.retire(old)
+	e.forgetCheckpoints()
 	e.log.Info("switched to the source's tree", "position", s.info.Pos.String(), "whole", s.info.Whole)
 	return nil
 }
@@ -295,21 +353,32 @@ type retired struct {
 func (e *Engine) switchTo(s *Stage) (retired, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	switch {
+	case Mode(e.mode.Load()) == Writer:
+		return retired{}, errors.New("switch to a checkpoint: this replica became a writer")
+	case e.Err() != nil:
+		return retired{}, fmt.Errorf("switch to a checkpoint: %w", e.Err())
+	case e.last != s.f.Last:
+		return retired{}, fmt.Errorf("switch to a checkpoint: this replica went on from %s to %s meanwhile", s.f.Last, e.last)
+	}
 	base := baseMeta{Tree: s.f.Tree, Counter: max(e.base.Counter, e.maxCounter())}
 	meta, err := json.Marshal(base)
 	if err != nil {
 		return retired{}, err
 	}
 	if err := s.j.Rebase(s.info.Pos, meta); err != nil {
-		e.fail(err)
+		if !errors.Is(err, fs.ErrNoSpace) {
+			e.fail(err)
+		}
 		return retired{}, fmt.Errorf("write the base record: %w", err)
 	}
+	lineage := e.lineage
 	if s.own {
-		l, err := fs.ParseLineage(s.f.Lineage)
-		if err != nil {
+		if lineage, err = fs.ParseLineage(s.f.Lineage); err != nil {
 			return retired{}, err
 		}
-		if err := writeCurrent(&e.o, s.f.Journal, l); err != nil {
+		if err := writeCurrent(&e.o, s.f.Journal, lineage); err != nil {
+			e.fail(err)
 			return retired{}, err
 		}
 	}
@@ -319,7 +388,7 @@ func (e *Engine) switchTo(s *Stage) (retired, error) {
 	if s.own {
 		old.j = e.j
 	}
-	e.t, e.j, e.base = s.t, s.j, base
+	e.t, e.j, e.base, e.lineage = s.t, s.j, base, lineage
 	e.rw.Unlock()
 	e.adopt()
 	return old, nil
@@ -342,11 +411,15 @@ func (e *Engine) maxCounter() (n uint32) {
 func (e *Engine) retire(old retired) {
 	if old.t != nil {
 		dir := old.t.Dir()
+		e.treeLife.Lock()
+		defer e.treeLife.Unlock()
 		if err := errors.Join(old.t.Close(), e.o.FS.RemoveAll(dir)); err != nil {
 			e.log.Warn("cannot remove the old tree", "error", err)
 		}
 	}
 	if old.j != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
 		e.oldJournals = append(e.oldJournals, old.j)
 	}
 }
@@ -360,12 +433,8 @@ func (e *Engine) DiscardStage() error {
 
 // discardStage needs stageMu.
 func (e *Engine) discardStage() error {
-	f, err := readStageFile(&e.o)
-	if err != nil || f == nil {
-		return err
-	}
 	if s := e.stage; s != nil {
-		s.mu.Lock()
+		s.mu.Lock() // Finish may be on its way: then it is done first
 		err := s.release()
 		s.mu.Unlock()
 		e.stage = nil
@@ -373,9 +442,12 @@ func (e *Engine) discardStage() error {
 			return err
 		}
 	}
-	e.removeStageFile()
-	if f.Tree == e.base.Tree {
-		return nil
+	f, err := readStageFile(&e.o)
+	if err != nil || f == nil {
+		return err
+	}
+	if err := e.removeStageFile(); err != nil || f.Tree == e.treeName() {
+		return err
 	}
 	err = e.o.FS.RemoveAll(filepath.Join(e.o.Dir, f.Tree))
 	if f.Journal != "" {
@@ -403,23 +475,14 @@ func (s *Stage) release() (err error) {
 func (e *Engine) closeStage() error {
 	e.stageMu.Lock()
 	defer e.stageMu.Unlock()
-	if e.stage == nil {
+	s := e.stage
+	if s == nil {
 		return nil
 	}
-	e.stage.mu.Lock()
-	defer e.stage.mu.Unlock()
-	err := e.stage.t.Flush()
-	return errors.Join(err, e.stage.release())
-}
-
-// Staged tells of a stage that waits to go on: what OpenStage was called with.
-func (e *Engine) Staged() (name string, info CheckpointInfo, fork *fs.Pos, ok bool) {
-	if e.StageName() == "" {
-		return "", CheckpointInfo{}, nil, false
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
 	}
-	f, err := readStageFile(&e.o)
-	if err != nil || f == nil {
-		return "", CheckpointInfo{}, nil, false
-	}
-	return f.Name, f.Info, f.Fork, true
+	return errors.Join(s.t.Flush(), s.release())
 }

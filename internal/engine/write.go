@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/holdfast-fs/holdfast/internal/engine/rules"
@@ -28,8 +29,8 @@ func (e *Engine) env() rules.Env {
 	return rules.Env{Now: fs.TimeOf(e.o.Now()), NewIno: fs.MakeIno(*e.epoch.Load(), e.nextIno), Held: e.isHeld}
 }
 
-// append makes m a record and applies it. Needs mu. An error other than
-// fs.ErrNoSpace stops the engine.
+// append makes m a record and applies it. Needs mu. On an error nothing was
+// changed; one of the disk stops the engine, other than fs.ErrNoSpace.
 func (e *Engine) append(m fs.Mutation, payload []byte, digest [16]byte) error {
 	r := &fs.Record{Epoch: *e.epoch.Load(), Seq: e.last.Seq + 1, Stamp: e.tick(),
 		Mutation: fs.AppendMutation(nil, m), PayloadLen: uint32(len(payload)), PayloadDigest: digest}
@@ -39,6 +40,18 @@ func (e *Engine) append(m fs.Mutation, payload []byte, digest [16]byte) error {
 
 // commit appends and applies a complete record, ours or a source's. Needs mu.
 func (e *Engine) commit(r *fs.Record, m fs.Mutation, payload []byte) error {
+	if err := e.t.WaitRoom(); err != nil {
+		return err
+	}
+	c, err := e.t.Prepare(r, m)
+	if err != nil {
+		var damage *fs.CorruptionError
+		if errors.As(err, &damage) {
+			e.fail(err)
+		}
+		return err
+	}
+	defer c.Close()
 	a, err := e.j.Append(r, payload)
 	if err != nil {
 		if err == fs.ErrNoSpace {
@@ -48,7 +61,7 @@ func (e *Engine) commit(r *fs.Record, m fs.Mutation, payload []byte) error {
 		return fmt.Errorf("append to the journal: %w", err)
 	}
 	e.rw.Lock()
-	err = e.t.Apply(r, m, a)
+	err = c.Commit(a)
 	e.rw.Unlock()
 	if err != nil {
 		e.fail(err)
@@ -173,7 +186,11 @@ func (e *Engine) SetAttr(_ context.Context, r *fs.SetAttrRequest) (fs.Result, er
 		if err != nil || m == nil {
 			return nil, err
 		}
-		if m.Mask&fs.SetSize != 0 {
+		if m.Mask&fs.SetSize == 0 {
+			return m, nil
+		}
+		a, err := v.Attr(r.Ino)
+		if err == nil && m.Size > a.Size {
 			err = e.settle(r.Ino)
 		}
 		return m, err

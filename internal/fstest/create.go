@@ -21,7 +21,7 @@ func (n *inode) enter(name fs.Name, ino fs.Ino, now fs.Time) {
 // writable checks that names can be added to or taken from a directory.
 func writable(d *inode, c *fs.Cred) error {
 	if d.attr.Nlink == 0 {
-		return fs.ErrStale // removed, but held
+		return fs.ErrNoEnt // removed, but held; Linux says the same
 	}
 	return need(d, c, fs.AccessWrite)
 }
@@ -149,7 +149,7 @@ func (r *Ref) Link(_ context.Context, q *fs.LinkRequest) (fs.DirResult, error) {
 	}
 	switch {
 	case n.attr.Nlink == 0:
-		return fs.DirResult{}, fs.ErrStale
+		return fs.DirResult{}, fs.ErrNoEnt
 	case n.attr.Nlink >= fs.MaxLink:
 		return fs.DirResult{}, fs.ErrMLink
 	}

@@ -166,7 +166,7 @@ func TestRemovedFileLivesWhileHeld(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	_, err = w.Link(ctx, &fs.LinkRequest{Ino: f.Ino, Parent: fs.RootIno, Name: "back"})
-	w.want(err, fs.ErrStale, "link a removed file")
+	w.want(err, fs.ErrNoEnt, "link a removed file")
 	w.Release(f.Ino)
 	if _, err := w.GetAttr(f.Ino); err != fs.ErrStale {
 		t.Errorf("after release: %v", err)

@@ -2,19 +2,23 @@ package rules
 
 import "github.com/holdfast-fs/holdfast/internal/fs"
 
-// SetAttr decides a change of attributes. A nil mutation without error means
-// that nothing was asked for.
+// SetAttr decides a change of attributes: all that the request names, or none.
+// A nil mutation without error means that nothing was asked for.
 func SetAttr(v View, r *fs.SetAttrRequest, env Env) (*fs.SetAttr, error) {
 	n, err := v.Attr(r.Ino)
 	if err != nil {
 		return nil, err
 	}
-	m := &fs.SetAttr{Ino: r.Ino, Ctime: env.Now}
-	for _, step := range []func(*fs.SetAttr, *fs.Attr, *fs.SetAttrRequest, fs.Time) error{setSize, setOwner, setMode, setTimes} {
-		if err := step(m, &n, r, env.Now); err != nil {
+	for _, may := range []func(*fs.Attr, *fs.SetAttrRequest) error{maySetOwner, maySetMode, maySetTimes, maySetSize} {
+		if err := may(&n, r); err != nil {
 			return nil, err
 		}
 	}
+	m := &fs.SetAttr{Ino: r.Ino, Ctime: env.Now}
+	setOwner(m, &n, r)
+	setSize(m, r, env.Now)
+	setMode(m, &n, r)
+	setTimes(m, r, env.Now)
 	if m.Mask == 0 {
 		return nil, nil
 	}
@@ -23,45 +27,94 @@ func SetAttr(v View, r *fs.SetAttrRequest, env Env) (*fs.SetAttr, error) {
 
 func isOwner(c *fs.Cred, n *fs.Attr) bool { return c.UID == 0 || c.UID == n.UID }
 
-func setMode(m *fs.SetAttr, n *fs.Attr, r *fs.SetAttrRequest, _ fs.Time) error {
-	if r.Set.Mode == nil {
+func maySetOwner(n *fs.Attr, r *fs.SetAttrRequest) error {
+	if r.Cred.UID == 0 {
 		return nil
 	}
-	if !isOwner(&r.Cred, n) {
+	owner := r.Cred.UID == n.UID
+	if u := r.Set.UID; u != nil && (!owner || *u != n.UID) {
 		return fs.ErrPerm
 	}
-	mode := *r.Set.Mode & 0o7777
-	gid := n.GID
-	if m.Mask&fs.SetGID != 0 {
-		gid = m.GID
+	if g := r.Set.GID; g != nil && (!owner || *g != n.GID && !r.Cred.InGroup(*g)) {
+		return fs.ErrPerm
 	}
-	if n.Type != fs.TypeDir && r.Cred.UID != 0 && !r.Cred.InGroup(gid) {
-		mode &^= setgid
-	}
-	m.Mask |= fs.SetMode
-	m.Mode = mode
 	return nil
 }
 
-func setOwner(m *fs.SetAttr, n *fs.Attr, r *fs.SetAttrRequest, _ fs.Time) error {
+func maySetMode(n *fs.Attr, r *fs.SetAttrRequest) error {
+	if r.Set.Mode != nil && !isOwner(&r.Cred, n) {
+		return fs.ErrPerm
+	}
+	return nil
+}
+
+func maySetTimes(n *fs.Attr, r *fs.SetAttrRequest) error {
+	if isOwner(&r.Cred, n) {
+		return nil
+	}
+	if r.Set.AtimeHow == fs.TimeClient || r.Set.MtimeHow == fs.TimeClient {
+		return fs.ErrPerm
+	}
+	if r.Set.AtimeHow == fs.TimeKeep && r.Set.MtimeHow == fs.TimeKeep || Permitted(&r.Cred, n, fs.AccessWrite) {
+		return nil
+	}
+	return fs.ErrAccess
+}
+
+func maySetSize(n *fs.Attr, r *fs.SetAttrRequest) error {
+	switch {
+	case r.Set.Size == nil:
+		return nil
+	case n.Type == fs.TypeDir:
+		return fs.ErrIsDir
+	case n.Type != fs.TypeRegular:
+		return fs.ErrInval
+	case *r.Set.Size > fs.MaxFileSize:
+		return fs.ErrFBig
+	case !r.Opened && !Permitted(&r.Cred, n, fs.AccessWrite):
+		return fs.ErrAccess
+	}
+	return nil
+}
+
+func setOwner(m *fs.SetAttr, n *fs.Attr, r *fs.SetAttrRequest) {
+	m.UID, m.GID = n.UID, n.GID
 	if u := r.Set.UID; u != nil {
-		if r.Cred.UID != 0 && (r.Cred.UID != n.UID || *u != n.UID) {
-			return fs.ErrPerm
-		}
 		m.Mask |= fs.SetUID
 		m.UID = *u
 	}
 	if g := r.Set.GID; g != nil {
-		if r.Cred.UID != 0 && (r.Cred.UID != n.UID || *g != n.GID && !r.Cred.InGroup(*g)) {
-			return fs.ErrPerm
-		}
 		m.Mask |= fs.SetGID
 		m.GID = *g
 	}
-	if m.Mask&(fs.SetUID|fs.SetGID) != 0 && n.Type != fs.TypeDir && r.Cred.UID != 0 {
-		dropPrivilege(m, n)
+}
+
+func setSize(m *fs.SetAttr, r *fs.SetAttrRequest, now fs.Time) {
+	if r.Set.Size == nil {
+		return
 	}
-	return nil
+	m.Mask |= fs.SetSize | fs.SetMtime
+	m.Size, m.Mtime = *r.Set.Size, now
+}
+
+// setMode comes after setOwner and setSize: both take privilege away, also the
+// one that the same request gives.
+func setMode(m *fs.SetAttr, n *fs.Attr, r *fs.SetAttrRequest) {
+	mode := n.Mode
+	if r.Set.Mode != nil {
+		m.Mask |= fs.SetMode
+		mode = *r.Set.Mode & 0o7777
+		if r.Cred.UID != 0 && !r.Cred.InGroup(m.GID) {
+			mode &^= setgid
+		}
+	}
+	if r.Cred.UID != 0 && n.Type != fs.TypeDir && m.Mask&(fs.SetUID|fs.SetGID|fs.SetSize) != 0 {
+		mode &^= privileged(mode)
+	}
+	if mode != n.Mode {
+		m.Mask |= fs.SetMode
+	}
+	m.Mode = mode
 }
 
 // privileged are the bits that a change by somebody unprivileged takes away:
@@ -69,54 +122,13 @@ func setOwner(m *fs.SetAttr, n *fs.Attr, r *fs.SetAttrRequest, _ fs.Time) error 
 // locking, as Linux has it).
 func privileged(mode uint32) uint32 {
 	bits := mode & setuid
-	if mode&0o010 != 0 {
+	if mode&groupX != 0 {
 		bits |= mode & setgid
 	}
 	return bits
 }
 
-func dropPrivilege(m *fs.SetAttr, n *fs.Attr) {
-	if bits := privileged(n.Mode); bits != 0 {
-		m.Mask |= fs.SetMode
-		m.Mode = n.Mode &^ bits
-	}
-}
-
-func setSize(m *fs.SetAttr, n *fs.Attr, r *fs.SetAttrRequest, now fs.Time) error {
-	if r.Set.Size == nil {
-		return nil
-	}
-	switch n.Type {
-	case fs.TypeRegular:
-	case fs.TypeDir:
-		return fs.ErrIsDir
-	default:
-		return fs.ErrInval
-	}
-	if !r.Opened && !Permitted(&r.Cred, n, fs.AccessWrite) {
-		return fs.ErrAccess
-	}
-	if *r.Set.Size > fs.MaxFileSize {
-		return fs.ErrFBig
-	}
-	m.Mask |= fs.SetSize | fs.SetMtime
-	m.Size = *r.Set.Size
-	m.Mtime = now
-	if r.Cred.UID != 0 {
-		dropPrivilege(m, n)
-	}
-	return nil
-}
-
-func setTimes(m *fs.SetAttr, n *fs.Attr, r *fs.SetAttrRequest, now fs.Time) error {
-	explicit := r.Set.AtimeHow == fs.TimeClient || r.Set.MtimeHow == fs.TimeClient
-	server := r.Set.AtimeHow == fs.TimeServer || r.Set.MtimeHow == fs.TimeServer
-	switch {
-	case explicit && !isOwner(&r.Cred, n):
-		return fs.ErrPerm
-	case server && !isOwner(&r.Cred, n) && !(r.Opened || Permitted(&r.Cred, n, fs.AccessWrite)):
-		return fs.ErrAccess
-	}
+func setTimes(m *fs.SetAttr, r *fs.SetAttrRequest, now fs.Time) {
 	if t, ok := timeFor(r.Set.AtimeHow, r.Set.Atime, now); ok {
 		m.Mask |= fs.SetAtime
 		m.Atime = t
@@ -125,7 +137,6 @@ func setTimes(m *fs.SetAttr, n *fs.Attr, r *fs.SetAttrRequest, now fs.Time) erro
 		m.Mask |= fs.SetMtime
 		m.Mtime = t
 	}
-	return nil
 }
 
 func timeFor(how fs.SetTime, given, now fs.Time) (fs.Time, bool) {

@@ -50,55 +50,59 @@ func Granted(c *fs.Cred, a *fs.Attr, want fs.Access) fs.Access {
 	return want & fs.Access(bits&7)
 }
 
-// dirFor gives a directory in which c may change names.
-func dirFor(v View, c *fs.Cred, ino fs.Ino) (fs.Attr, error) {
-	d, err := v.Attr(ino)
-	if err != nil {
-		return d, err
-	}
-	if d.Type != fs.TypeDir {
-		return d, fs.ErrNotDir
-	}
+// mayChange says why c may not change names in a directory that it may search,
+// or nil.
+func mayChange(c *fs.Cred, d *fs.Attr) error {
 	if d.Nlink == 0 {
-		return d, fs.ErrNoEnt // removed while somebody stands in it
+		return fs.ErrNoEnt // removed while somebody stands in it
 	}
-	if !Permitted(c, &d, fs.AccessWrite|fs.AccessExec) {
-		return d, fs.ErrAccess
+	if !Permitted(c, d, fs.AccessWrite) {
+		return fs.ErrAccess
 	}
-	return d, nil
+	return nil
 }
 
 // Lookup finds a name; it checks that c may search the directory.
 func Lookup(v View, c *fs.Cred, dir fs.Ino, name fs.Name) (fs.Attr, error) {
-	d, err := v.Attr(dir)
-	if err != nil {
-		return d, err
+	_, ino, err := search(v, c, dir, name)
+	switch {
+	case err != nil:
+		return fs.Attr{}, err
+	case ino == 0:
+		return fs.Attr{}, fs.ErrNoEnt
 	}
-	if d.Type != fs.TypeDir {
-		if d.Type == fs.TypeSymlink {
-			return d, fs.ErrSymlink
-		}
-		return d, fs.ErrNotDir
-	}
-	if err := name.Check(); err != nil {
-		return d, err
-	}
-	if !Permitted(c, &d, fs.AccessExec) {
-		return d, fs.ErrAccess
-	}
-	e, ok, err := v.Entry(dir, name)
-	if err != nil {
-		return d, err
-	}
-	if !ok {
-		return d, fs.ErrNoEnt
-	}
-	return v.Attr(e.Ino)
+	return v.Attr(ino)
 }
 
-// stickyAllows: in a sticky directory only the owner of the file, the owner of
-// the directory and root may take a name away.
-func stickyAllows(c *fs.Cred, dir, file *fs.Attr) bool {
+// search gives a directory that c may search and the inode that name leads
+// to, 0 for none.
+func search(v View, c *fs.Cred, dir fs.Ino, name fs.Name) (d fs.Attr, ino fs.Ino, err error) {
+	if err := name.Check(); err != nil {
+		return d, 0, err
+	}
+	if d, err = v.Attr(dir); err != nil {
+		return d, 0, err
+	}
+	if d.Type != fs.TypeDir {
+		return d, 0, fs.ErrNotDir
+	}
+	if !Permitted(c, &d, fs.AccessExec) {
+		return d, 0, fs.ErrAccess
+	}
+	e, ok, err := v.Entry(dir, name)
+	if err != nil || !ok {
+		return d, 0, err
+	}
+	return d, e.Ino, nil
+}
+
+// mayUnname: in a sticky directory only the owner of the file, the owner of
+// the directory and root may take a name away. POSIX leaves the errno open;
+// Linux says EPERM.
+func mayUnname(c *fs.Cred, dir, file *fs.Attr) error {
 	const sticky = 0o1000
-	return dir.Mode&sticky == 0 || c.UID == 0 || c.UID == dir.UID || c.UID == file.UID
+	if dir.Mode&sticky == 0 || c.UID == 0 || c.UID == dir.UID || c.UID == file.UID {
+		return nil
+	}
+	return fs.ErrPerm
 }

@@ -9,28 +9,54 @@ import (
 )
 
 // Apply carries out one record: r with its parsed mutation m, whose payload is
-// stored at a. Records come in order; one that was applied already is an
-// error. After an error nothing of the record is applied and the tree must not
-// be used for more: its journal and it disagree.
+// stored at a. It is Prepare and Commit in one.
 func (t *Tree) Apply(r *fs.Record, m fs.Mutation, a fs.Addr) error {
+	c, err := t.Prepare(r, m)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Commit(a)
+}
+
+// Change is a record that is worked out and not yet applied.
+type Change struct{ x *tx }
+
+// Prepare works out what the next record, r with its parsed mutation m,
+// changes. Nothing is changed yet, so that a record that cannot be applied is
+// known before it enters the journal. It may run beside readers. Records come
+// in order; one that was applied already is an error.
+func (t *Tree) Prepare(r *fs.Record, m fs.Mutation) (*Change, error) {
 	if r.Seq != t.meta.Applied.Seq+1 {
-		return fmt.Errorf("apply record %d: the tree stands at %d", r.Seq, t.meta.Applied.Seq)
+		return nil, fmt.Errorf("apply record %d: the tree stands at %d", r.Seq, t.meta.Applied.Seq)
 	}
 	x := &tx{t: t, b: t.db.NewBatch(), r: r, meta: t.meta}
-	defer x.b.Close()
-	// The gate must know of the record before the store does.
-	t.gate.newest.Store(r.Seq)
-	if err := x.mutation(m, a); err != nil {
-		return fmt.Errorf("apply record %d (kind %d): %w", r.Seq, m.Kind(), err)
+	if err := x.mutation(m); err != nil {
+		x.b.Close()
+		return nil, fmt.Errorf("apply record %d (kind %d): %w", r.Seq, m.Kind(), err)
 	}
 	x.meta.Applied = r.Pos()
 	x.meta.HistoryBytes += uint64(len(r.Mutation)) + uint64(r.PayloadLen)
 	x.meta.LastStamp = max(x.meta.LastStamp, r.Stamp.Time)
-	if err := x.commit(); err != nil {
-		return fmt.Errorf("apply record %d: %w", r.Seq, err)
+	return &Change{x}, nil
+}
+
+// Commit applies the change; its payload, if it has one, is stored at a.
+// Nothing may have been applied since Prepare. After an error nothing of the
+// record is applied and the tree must not be used for more: its journal and it
+// disagree.
+func (c *Change) Commit(a fs.Addr) error {
+	x := c.x
+	// The gate must know of the record before the store does.
+	x.t.gate.newest.Store(x.r.Seq)
+	if err := x.commit(a); err != nil {
+		return fmt.Errorf("apply record %d: %w", x.r.Seq, err)
 	}
 	return nil
 }
+
+// Close lets go of the change, committed or not.
+func (c *Change) Close() { c.x.b.Close() }
 
 // tx collects what one record changes. Inodes are changed in memory and
 // written once, in the order of their first use.
@@ -42,9 +68,12 @@ type tx struct {
 	inodes []*Inode
 	gone   []fs.Ino
 	epoch  *fs.EpochStart
+	// written is the extent that a Write brings; its address comes last.
+	written   Extent
+	writtenTo fs.Ino // 0: none
 }
 
-func (x *tx) mutation(m fs.Mutation, a fs.Addr) error {
+func (x *tx) mutation(m fs.Mutation) error {
 	switch m := m.(type) {
 	case *fs.Genesis:
 		return x.genesis(m)
@@ -61,7 +90,7 @@ func (x *tx) mutation(m fs.Mutation, a fs.Addr) error {
 	case *fs.SetAttr:
 		return x.setAttr(m)
 	case *fs.Write:
-		return x.write(m, a)
+		return x.write(m)
 	case *fs.Reclaim:
 		return x.reclaim(m)
 	case *fs.Setting:
@@ -106,7 +135,16 @@ func (x *tx) touch(n *Inode) {
 	n.Stamp = x.r.Stamp
 }
 
-func (x *tx) commit() error {
+func (x *tx) commit(a fs.Addr) error {
+	if x.writtenTo != 0 {
+		if a.IsZero() || a.Length != x.written.Length {
+			return fmt.Errorf("write of %d bytes has %d bytes stored", x.written.Length, a.Length)
+		}
+		x.written.Addr = a
+		if err := x.set(extentKey(x.writtenTo, x.written.Offset), x.written.encode()); err != nil {
+			return err
+		}
+	}
 	for _, n := range x.inodes {
 		if x.isGone(n.Ino) {
 			continue
@@ -123,6 +161,7 @@ func (x *tx) commit() error {
 	if err := x.set(metaKey, x.meta.encode()); err != nil {
 		return err
 	}
+	x.t.backlog.added(x.b.Len())
 	if err := x.b.Commit(pebble.NoSync); err != nil {
 		return fmt.Errorf("write to the tree: %w", err)
 	}

@@ -42,8 +42,8 @@ func (x *tx) setAttr(m *fs.SetAttr) error {
 	return x.cutTail(n)
 }
 
-func (x *tx) write(m *fs.Write, a fs.Addr) error {
-	if a.IsZero() || a.Length != m.Length || x.r.PayloadLen != m.Length {
+func (x *tx) write(m *fs.Write) error {
+	if x.r.PayloadLen != m.Length {
 		return fmt.Errorf("write of %d bytes has a payload of %d", m.Length, x.r.PayloadLen)
 	}
 	n, err := x.inode(m.Ino)
@@ -59,10 +59,7 @@ func (x *tx) write(m *fs.Write, a fs.Addr) error {
 			return err
 		}
 	}
-	e := Extent{Offset: m.Offset, Length: m.Length, Epoch: x.r.Epoch.Short(), Seq: x.r.Seq, Addr: a}
-	if err := x.set(extentKey(n.Ino, e.Offset), e.encode()); err != nil {
-		return err
-	}
+	x.writtenTo, x.written = n.Ino, Extent{Offset: m.Offset, Length: m.Length, Epoch: x.r.Epoch.Short(), Seq: x.r.Seq}
 	x.use(n, int64(m.Length))
 	n.Size = max(n.Size, end)
 	n.Mode &^= m.ClearMode

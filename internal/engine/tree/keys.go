@@ -18,7 +18,7 @@ import (
 //	p ino              pending: extents beyond its end wait for Reclaim
 //	r owner            reclaim record of an NFS client
 //	s key              setting
-//	z part             progress of a stage (never in a live tree)
+//	z part             progress of a stage (of no meaning in a live tree)
 const (
 	prefixCookie  = 'c'
 	prefixEntry   = 'd'

@@ -171,6 +171,10 @@ func (s *StageBatch) Commit(part int, cursor []byte, done bool) error {
 	if err := s.b.Set(key8(prefixStage, uint64(part)), v, nil); err != nil {
 		return err
 	}
+	if err := s.t.WaitRoom(); err != nil {
+		return err
+	}
+	s.t.backlog.added(s.b.Len())
 	return s.b.Commit(pebble.NoSync)
 }
 
@@ -183,14 +187,21 @@ func (t *Tree) StageCursor(part int) (cursor []byte, done bool, err error) {
 	return b[1:], b[0] == 1, nil
 }
 
+// BeginStage forgets the progress of an earlier stage that a checkpoint of
+// the present tree may hold.
+func (t *Tree) BeginStage() error {
+	if err := t.db.DeleteRange([]byte{prefixStage}, []byte{prefixStage + 1}, pebble.NoSync); err != nil {
+		return fmt.Errorf("begin the stage: %w", err)
+	}
+	return t.Flush()
+}
+
 // FinishStage gives the stage its position, epochs and counters and flushes
-// it. From then on it is a live tree.
+// it. From then on it may become a live tree. The progress stays, so that it
+// can be done again after a crash.
 func (t *Tree) FinishStage(m Meta, epochs []fs.EpochStart) error {
 	b := t.db.NewBatch()
 	defer b.Close()
-	if err := b.DeleteRange([]byte{prefixStage}, []byte{prefixStage + 1}, nil); err != nil {
-		return err
-	}
 	if err := b.DeleteRange([]byte{prefixEpoch}, []byte{prefixEpoch + 1}, nil); err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,8 +20,9 @@ const (
 	memTableBytes = 8 << 20
 	// maxOpenTables bounds file descriptors per file system.
 	maxOpenTables = 256
-	// flushRetryPause keeps a failing flush from spinning.
-	flushRetryPause = 50 * time.Millisecond
+	// neverStall is beyond what a store can reach: pebble's own brakes would
+	// stop Commit, and with it all readers. WaitRoom is the brake.
+	neverStall = 1 << 20
 )
 
 // Options of a tree.
@@ -73,7 +73,7 @@ type Tree struct {
 	log     *slog.Logger
 	fail    func(error)
 	closing chan struct{}
-	failed  sync.Once
+	backlog *backlog
 
 	meta   Meta
 	epochs []fs.EpochStart
@@ -82,7 +82,8 @@ type Tree struct {
 
 // Open opens or creates the store in o.Dir. Call SetDurable before Apply.
 func Open(o Options) (*Tree, error) {
-	t := &Tree{gate: &gate{FS: o.FS}, dir: o.Dir, log: o.Logger, fail: o.OnFailure, closing: make(chan struct{}), cache: newInodeCache()}
+	t := &Tree{gate: &gate{FS: o.FS}, dir: o.Dir, log: o.Logger, fail: o.OnFailure, closing: make(chan struct{}),
+		backlog: newBacklog(), cache: newInodeCache()}
 	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the tree's directory: %w", err)
 	}
@@ -107,15 +108,15 @@ func (t *Tree) storeOptions(o Options) *pebble.Options {
 		MaxOpenFiles:       maxOpenTables,
 		FormatMajorVersion: pebble.FormatTableFormatV6,
 		Logger:             storeLogger{t},
+
+		MemTableStopWritesThreshold: neverStall,
+		L0StopWritesThreshold:       neverStall,
 	}
 	if o.Cache == nil {
 		opts.CacheSize = 8 << 20
 	}
 	opts.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
-	opts.EventListener = &pebble.EventListener{BackgroundError: func(err error) {
-		t.log.Error("the tree's store failed a background job; it will try again", "dir", t.dir, "error", err)
-		time.Sleep(flushRetryPause)
-	}}
+	opts.EventListener = t.backlog.listener(t.log.With("dir", t.dir))
 	opts.EnsureDefaults()
 	return opts
 }
@@ -161,11 +162,9 @@ func (t *Tree) SetStaged(sync func() error) {
 }
 
 func (t *Tree) reportFailure(err error) {
-	t.failed.Do(func() {
-		if t.fail != nil {
-			t.fail(err)
-		}
-	})
+	if t.backlog.die(err) && t.fail != nil {
+		t.fail(err)
+	}
 }
 
 // storeLogger passes pebble's complaints on. Fatalf must not end the process:
@@ -196,12 +195,29 @@ func (t *Tree) Dir() string { return t.dir }
 func (t *Tree) Epochs() []fs.EpochStart { return t.epochs }
 
 // Flush makes everything applied part of the flushed tree (and so, by the
-// gate, of the durable journal). It may run beside readers and Apply.
+// gate, of the durable journal). It may run beside readers and Apply. When the
+// disk refuses it gives up; the store goes on trying by itself.
 func (t *Tree) Flush() error {
-	if err := t.db.Flush(); err != nil {
+	flushed, err := t.db.AsyncFlush()
+	if err == nil {
+		err = t.backlog.await(flushed)
+	}
+	if err != nil {
 		return fmt.Errorf("flush the tree: %w", err)
 	}
 	return nil
+}
+
+// WaitRoom waits while the store is behind with its flushes. To be called
+// before each Prepare, with no reader kept waiting. fs.ErrNoSpace: it is behind
+// because the disk is full; any other error means that the tree is of no use
+// any more.
+func (t *Tree) WaitRoom() error {
+	err := t.backlog.wait(t.db)
+	if err != nil && err != fs.ErrNoSpace {
+		t.reportFailure(err)
+	}
+	return err
 }
 
 // Checkpoint flushes and makes a copy in dir, which must not exist, by hard

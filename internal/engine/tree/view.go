@@ -30,11 +30,15 @@ func (t *Tree) Inode(ino fs.Ino) (*Inode, error) {
 	return n, nil
 }
 
-// Attr gives an inode's attributes, or fs.ErrStale.
+// Attr gives an inode's attributes, or fs.ErrStale. One that is gone but for
+// extents that wait for Reclaim is gone for everybody else.
 func (t *Tree) Attr(ino fs.Ino) (fs.Attr, error) {
 	n, err := t.Inode(ino)
 	if err != nil {
 		return fs.Attr{}, err
+	}
+	if n.Dropped {
+		return fs.Attr{}, fs.ErrStale
 	}
 	return n.Attr, nil
 }
