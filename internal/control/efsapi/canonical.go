@@ -14,8 +14,8 @@ import (
 //
 // The path is what was on the wire, encoded once more, as every service but S3
 // has it.
-func canonicalRequest(r *http.Request, signed []string, payload string) (string, error) {
-	query, err := canonicalQuery(r.URL.RawQuery)
+func canonicalRequest(r *http.Request, signed []string, payload string, order queryOrder) (string, error) {
+	query, err := canonicalQuery(r.URL.RawQuery, order)
 	if err != nil {
 		return "", err
 	}
@@ -42,8 +42,29 @@ func headerValue(r *http.Request, name string) string {
 	return strings.Join(values, ",")
 }
 
-// canonicalQuery sorts by encoded key, then by encoded value.
-func canonicalQuery(raw string) (string, error) {
+// queryOrder is an order of the parameters in the canonical query. AWS's text
+// sorts after encoding, and botocore does; the SDKs for Go sort before it. The
+// two differ for tag keys such as "a:b" and "a0". Either covers all parameters.
+type queryOrder func(a, b [2]string) int
+
+var queryOrders = []queryOrder{
+	func(a, b [2]string) int { return comparePairs(encodePair(a), encodePair(b)) },
+	comparePairs,
+}
+
+func comparePairs(a, b [2]string) int {
+	if c := strings.Compare(a[0], b[0]); c != 0 {
+		return c
+	}
+	return strings.Compare(a[1], b[1])
+}
+
+func encodePair(p [2]string) [2]string {
+	return [2]string{uriEncode(p[0], false), uriEncode(p[1], false)}
+}
+
+// canonicalQuery encodes and sorts the parameters.
+func canonicalQuery(raw string, order queryOrder) (string, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return "", badRequest("the query cannot be read: %s", err)
@@ -51,17 +72,13 @@ func canonicalQuery(raw string) (string, error) {
 	var pairs [][2]string
 	for k, all := range values {
 		for _, v := range all {
-			pairs = append(pairs, [2]string{uriEncode(k, false), uriEncode(v, false)})
+			pairs = append(pairs, [2]string{k, v})
 		}
 	}
-	slices.SortFunc(pairs, func(a, b [2]string) int {
-		if c := strings.Compare(a[0], b[0]); c != 0 {
-			return c
-		}
-		return strings.Compare(a[1], b[1])
-	})
+	slices.SortFunc(pairs, order)
 	lines := make([]string, 0, len(pairs))
 	for _, p := range pairs {
+		p = encodePair(p)
 		lines = append(lines, p[0]+"="+p[1])
 	}
 	return strings.Join(lines, "&"), nil

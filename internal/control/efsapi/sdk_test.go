@@ -171,7 +171,7 @@ func TestSDKMountTargetsAndTags(t *testing.T) {
 
 	must[*efs.TagResourceOutput](t)(c.TagResource(ctx, &efs.TagResourceInput{ResourceId: id, Tags: []types.Tag{
 		{Key: aws.String("Name"), Value: aws.String("x")}, {Key: aws.String("a key/with: signs"), Value: aws.String("")}}}))
-	must[*efs.UntagResourceOutput](t)(c.UntagResource(ctx, &efs.UntagResourceInput{ResourceId: id, TagKeys: []string{"a key/with: signs", "none"}}))
+	must[*efs.UntagResourceOutput](t)(c.UntagResource(ctx, &efs.UntagResourceInput{ResourceId: id, TagKeys: []string{"a key/with: signs", "none", "a:b", "a0", "é"}}))
 	tags := must[*efs.ListTagsForResourceOutput](t)(c.ListTagsForResource(ctx, &efs.ListTagsForResourceInput{ResourceId: id}))
 	if len(tags.Tags) != 1 || *tags.Tags[0].Key != "Name" {
 		t.Errorf("tags %+v", tags)
@@ -272,7 +272,7 @@ func TestAWSCLI(t *testing.T) {
 	if out, err = cli("tag-resource", "--resource-id", made.FileSystemArn, "--tags", "Key=a:b,Value=c"); err != nil {
 		t.Errorf("tag by ARN, which is in the path: %v\n%s", err, out)
 	}
-	if out, err = cli("untag-resource", "--resource-id", made.FileSystemID, "--tag-keys", "a:b", "é x"); err != nil {
+	if out, err = cli("untag-resource", "--resource-id", made.FileSystemID, "--tag-keys", "a:b", "a0", "é x"); err != nil {
 		t.Errorf("untag: %v\n%s", err, out)
 	}
 	if out, err = cli("create-file-system", "--creation-token", "cli"); err == nil || !strings.Contains(out, "(FileSystemAlreadyExists)") {

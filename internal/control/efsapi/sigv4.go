@@ -111,14 +111,16 @@ func (h *handler) verify(r *http.Request, body []byte) error {
 	if err := h.checkScope(r, auth); err != nil {
 		return err
 	}
-	want, err := signatureOf(r, body, auth, secret)
-	if err != nil {
-		return err
+	for _, order := range queryOrders {
+		want, err := signatureOf(r, body, auth, secret, order)
+		if err != nil {
+			return err
+		}
+		if hmac.Equal(want, auth.signature) {
+			return nil
+		}
 	}
-	if !hmac.Equal(want, auth.signature) {
-		return denied("InvalidSignatureException", "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.")
-	}
-	return nil
+	return denied("InvalidSignatureException", "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.")
 }
 
 // checkScope checks date, region, service and that what matters is signed.
@@ -148,13 +150,13 @@ func (h *handler) checkScope(r *http.Request, auth *authorization) error {
 }
 
 // signatureOf is the signature that the request should have.
-func signatureOf(r *http.Request, body []byte, auth *authorization, secret string) ([]byte, error) {
+func signatureOf(r *http.Request, body []byte, auth *authorization, secret string, order queryOrder) ([]byte, error) {
 	sum := sha256.Sum256(body)
 	payload := hex.EncodeToString(sum[:])
 	if claimed := r.Header.Get("X-Amz-Content-Sha256"); claimed != "" && claimed != payload {
 		return nil, denied("InvalidSignatureException", "x-amz-content-sha256 is not the hash of the body")
 	}
-	canonical, err := canonicalRequest(r, auth.signedHeaders, payload)
+	canonical, err := canonicalRequest(r, auth.signedHeaders, payload, order)
 	if err != nil {
 		return nil, err
 	}
