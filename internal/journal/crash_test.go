@@ -179,12 +179,18 @@ func TestRecoveryMakesDurableWhatItPublishes(t *testing.T) {
 			if err := c.load(j, c.rng.IntN(60), never); err != nil {
 				t.Fatal(err)
 			}
-			for range 1 + c.rng.IntN(30) {
-				if _, err := c.h.append(j, randomPayload(c.rng)); err != nil {
-					t.Fatal(err)
+			if c.rng.IntN(3) == 0 {
+				wait(t, j, c.h.last().Seq)
+				c.acked = c.h.last().Seq
+				markWithoutSync(j)
+			} else {
+				for range 1 + c.rng.IntN(30) {
+					if _, err := c.h.append(j, randomPayload(c.rng)); err != nil {
+						t.Fatal(err)
+					}
 				}
+				writeWithoutSync(j)
 			}
-			writeWithoutSync(j)
 			j.kill()
 			kept := &cached{mem.Crash(c.rng, 100), mem.Crash(c.rng, 0)}
 			if c.rng.IntN(2) == 0 {
@@ -220,4 +226,11 @@ func writeWithoutSync(j *Journal) {
 			panic(err)
 		}
 	}
+}
+
+func markWithoutSync(j *Journal) {
+	j.mu.Lock()
+	j.markDue = true
+	j.mu.Unlock()
+	writeWithoutSync(j)
 }

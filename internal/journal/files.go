@@ -155,7 +155,7 @@ func (s *files) release(sf *segmentFile) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sf.refs--
-	if sf.refs == 0 && s.open[sf.id] != sf && !s.ended {
+	if sf.refs == 0 && s.open[sf.id] != sf {
 		sf.Close()
 	}
 }
@@ -202,7 +202,7 @@ func (s *files) remove(id uint64) error {
 	return nil
 }
 
-// closeAll closes what is open. Nobody may use a segment any more.
+// closeAll closes what nobody uses any more; the rest closes when released.
 func (s *files) closeAll() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,6 +210,9 @@ func (s *files) closeAll() error {
 	var first error
 	for id, sf := range s.open {
 		delete(s.open, id)
+		if sf.refs > 0 {
+			continue
+		}
 		if err := sf.Close(); first == nil {
 			first = err
 		}

@@ -150,8 +150,9 @@ func (j *Journal) kill() {
 	j.mu.Unlock()
 	close(j.quit)
 	j.wg.Wait()
-	j.files.closeAll()
-	j.lock.Close()
+	if err := j.releaseAll(); err != nil {
+		panic(err)
+	}
 }
 
 func mustOpen(t testing.TB, o Options, h *history, after fs.Pos, acked uint64) *Journal {

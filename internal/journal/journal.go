@@ -251,14 +251,29 @@ func (j *Journal) Close() error {
 	return firstError(err, j.releaseAll())
 }
 
-// releaseAll gives back reserved space, files and lock.
+// releaseAll gives back reserved space, files and lock. The writer has ended.
 func (j *Journal) releaseAll() error {
 	j.payMu.Lock()
 	var err error
 	if j.pay != nil {
 		err = disk.ReleaseBeyond(j.pay.file, j.pay.next)
+		j.files.release(j.pay.file)
+		j.pay = nil
 	}
 	j.payMu.Unlock()
+	j.mu.Lock()
+	rest := &round{batches: j.queue, payloads: j.dirty}
+	if j.building != nil {
+		rest.batches = append(rest.batches, j.building)
+	}
+	j.building, j.queue, j.dirty = nil, nil, map[uint64]*segmentFile{}
+	j.mu.Unlock()
+	rest.release(j.files)
+	for _, s := range []*recordSegment{j.tail, j.spare} {
+		if s != nil {
+			j.files.release(s.file)
+		}
+	}
 	err = firstError(err, j.files.closeAll())
 	if j.lock != nil {
 		err = firstError(err, j.lock.Close())

@@ -61,8 +61,14 @@ func (j *Journal) putPayload(data []byte) (fs.Addr, error) {
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err == nil {
+		err = j.err
+	}
 	if err != nil {
 		j.files.release(sf)
+		if j.err != nil {
+			return fs.Addr{}, j.err
+		}
 		if disk.IsNoSpace(err) {
 			// Nobody knows of these bytes yet: they are lost space, no more.
 			return fs.Addr{}, fs.ErrNoSpace
@@ -87,6 +93,9 @@ func (j *Journal) reservePayload(n int) (*segmentFile, int64, error) {
 	need := align(int64(n))
 	j.payMu.Lock()
 	defer j.payMu.Unlock()
+	if err := j.Err(); err != nil {
+		return nil, 0, err // closed in the meantime, perhaps
+	}
 	if j.pay == nil || j.pay.next+need > j.pay.size {
 		p, err := j.newPayloadSegment(headerSize + need)
 		if err != nil {

@@ -113,6 +113,12 @@ func (r *recovery) checkAfter(pos fs.Pos) error {
 func (r *recovery) deliver(seq uint64) error {
 	for len(r.unclaimed) > 0 && r.unclaimed[0].after.Seq <= seq {
 		l := r.unclaimed[0]
+		// Nothing claims a mark; only what was written later shows that it was
+		// synced. Until then it counts as undurable, or a hole may come to be
+		// where it stood.
+		if l.h.kind == kindMark && len(r.unclaimed) == 1 {
+			return nil
+		}
 		r.unclaimed[0] = nil
 		r.unclaimed = r.unclaimed[1:]
 		for i := range l.entries {
@@ -290,16 +296,17 @@ func (r *recovery) adopt() error {
 	if err != nil {
 		return err
 	}
+	// The header goes along with the next batch: it, too, may be unsynced.
+	j.tail = &recordSegment{file: f, next: r.c.offset,
+		header: j.recordHeader(tail.id, j.generation, j.baseSegment, j.base, tail.start)}
 	st, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	j.mu.Lock()
+	j.tail.size = st.Size() &^ (blockSize - 1)
 	j.segs = slices.Clone(r.c.segs[:r.c.i+1])
 	j.last, j.durable, j.claimed = r.c.pos, r.c.pos, min(max(r.claim, j.base.Seq), r.c.pos.Seq)
-	// The header goes along with the next batch: it, too, may be unsynced.
-	j.tail = &recordSegment{file: f, size: st.Size() &^ (blockSize - 1), next: r.c.offset,
-		header: j.recordHeader(tail.id, j.generation, j.baseSegment, j.base, tail.start)}
 	j.mu.Unlock()
 	if err := r.clearAhead(tail.id); err != nil {
 		return err

@@ -25,10 +25,10 @@ func (j *Journal) makeSpare() {
 		s, err := j.newRecordSegment(id)
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		j.spare, j.makeErr, j.making = s, err, false
-		if err != nil {
+		if err != nil && j.makeErr == nil { // once, not for each attempt
 			j.log.Warn("no spare record segment", "dir", j.o.Dir, "err", err)
 		}
+		j.spare, j.makeErr, j.making = s, err, false
 		j.cond.Broadcast()
 	}()
 }

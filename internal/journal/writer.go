@@ -15,6 +15,16 @@ type round struct {
 	undurable int64 // bytes that become durable
 }
 
+// release lets go of the files of a round.
+func (r *round) release(files *files) {
+	for _, f := range r.payloads {
+		files.release(f)
+	}
+	for _, b := range r.batches {
+		files.release(b.file)
+	}
+}
+
 // run is the writer goroutine.
 func (j *Journal) run() {
 	defer j.wg.Done()
@@ -44,6 +54,7 @@ func (j *Journal) sync() {
 	err := j.writeOut(r)
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	r.release(j.files)
 	if err != nil {
 		j.fail(fmt.Errorf("journal %s: nothing more is accepted until a restart: %w", j.o.Dir, err))
 		return
@@ -147,14 +158,10 @@ func syncFiles(files map[uint64]*segmentFile) error {
 
 // publish makes a finished round known; mu is held.
 func (j *Journal) publish(r *round) {
-	for _, f := range r.payloads {
-		j.files.release(f)
-	}
 	j.undurable -= r.undurable
 	j.done++
 	advanced := false
 	for _, b := range r.batches {
-		j.files.release(b.file)
 		advanced = advanced || b.last != j.durable
 		j.durable = b.last
 		j.claimed = r.claim
