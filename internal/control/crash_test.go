@@ -85,7 +85,7 @@ func (p *pair) atRest() {
 	p.t.Helper()
 	p.eventually("rest", func() bool {
 		before := p.east.Log.Len() + p.west.Log.Len()
-		time.Sleep(10 * time.Second)
+		time.Sleep(time.Minute) // longer than any call between regions
 		synctest.Wait()
 		return before == p.east.Log.Len()+p.west.Log.Len()
 	})

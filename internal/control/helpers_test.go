@@ -51,7 +51,7 @@ func (p *pair) kill(r *controltest.Region) {
 	}
 }
 
-// eventually waits up to two minutes of fake time.
+// eventually waits up to two minutes of fake time, and longer for a slow ok.
 func (p *pair) eventually(what string, ok func() bool) {
 	p.t.Helper()
 	for range 6000 {

@@ -68,12 +68,11 @@ type worker struct {
 
 // repMemory is what a worker remembers of the current replication.
 type repMemory struct {
-	id          string
-	polling     bool
-	pollDue     time.Time
-	progress    uint64    // of a drain: the highest durable sequence seen
-	progressAt  time.Time // and when
-	connectedAt time.Time
+	id         string
+	polling    bool
+	pollDue    time.Time
+	progress   uint64    // of a drain: the highest durable sequence seen
+	progressAt time.Time // and when
 }
 
 func newWorker(c *Control, id string) *worker {

@@ -32,7 +32,7 @@ func install(t *testing.T, ca *pki.Pair, region string) (server, client *tls.Con
 }
 
 // shake lets a client call a server that it takes for the region name.
-func shake(t *testing.T, server, client *tls.Config, name string) (clientErr, serverErr error, caller string) {
+func shake(t *testing.T, server, client *tls.Config, name string) (caller string, clientErr, serverErr error) {
 	t.Helper()
 	l, err := tls.Listen("tcp", "127.0.0.1:0", server)
 	if err != nil {
@@ -64,7 +64,8 @@ func shake(t *testing.T, server, client *tls.Config, name string) (clientErr, se
 		}
 		_ = conn.Close()
 	}
-	return clientErr, <-done, caller
+	serverErr = <-done
+	return caller, clientErr, serverErr
 }
 
 func newCA(t *testing.T) *pki.Pair {
@@ -81,12 +82,12 @@ func TestRegionsOfOneAuthorityKnowEachOther(t *testing.T) {
 	server, _ := install(t, ca, "us-east-1")
 	_, client := install(t, ca, "us-west-2")
 	for _, name := range []string{"us-east-1", "localhost", "127.0.0.1"} {
-		clientErr, serverErr, caller := shake(t, server, client, name)
+		caller, clientErr, serverErr := shake(t, server, client, name)
 		if clientErr != nil || serverErr != nil || caller != "us-west-2" {
 			t.Errorf("as %s: %v, %v, caller %q", name, clientErr, serverErr, caller)
 		}
 	}
-	if clientErr, _, _ := shake(t, server, client, "eu-west-1"); clientErr == nil {
+	if _, clientErr, _ := shake(t, server, client, "eu-west-1"); clientErr == nil {
 		t.Error("a server was taken for another region")
 	}
 }
@@ -94,15 +95,15 @@ func TestRegionsOfOneAuthorityKnowEachOther(t *testing.T) {
 func TestStrangersAreRefused(t *testing.T) {
 	server, trusted := install(t, newCA(t), "us-east-1")
 	_, stranger := install(t, newCA(t), "us-east-1")
-	if clientErr, serverErr, _ := shake(t, server, stranger, "us-east-1"); clientErr == nil || serverErr == nil {
+	if _, clientErr, serverErr := shake(t, server, stranger, "us-east-1"); clientErr == nil || serverErr == nil {
 		t.Error("a server of another authority was accepted")
 	}
 	stranger.RootCAs = trusted.RootCAs
-	if _, serverErr, _ := shake(t, server, stranger, "us-east-1"); serverErr == nil {
+	if _, _, serverErr := shake(t, server, stranger, "us-east-1"); serverErr == nil {
 		t.Error("a client of another authority was accepted")
 	}
 	nobody := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted.RootCAs}
-	if _, serverErr, _ := shake(t, server, nobody, "us-east-1"); serverErr == nil {
+	if _, _, serverErr := shake(t, server, nobody, "us-east-1"); serverErr == nil {
 		t.Error("a client without certificate was accepted")
 	}
 	if _, err := pki.RegionOf(nil); err == nil {

@@ -44,7 +44,6 @@ type Engines struct {
 	disk   map[string]*engine
 	dead   bool
 	fail   map[string]error // by method name
-	calls  []string
 }
 
 type engine struct {
