@@ -5,12 +5,12 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/fstest"
 )
 
 var ctx = context.Background()
@@ -18,25 +18,10 @@ var ctx = context.Background()
 // root is the superuser.
 var root = fs.Cred{}
 
-// clock is a clock that tests turn on. Safe for concurrent use.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
+// start is when every test begins.
+var start = time.Unix(1_700_000_000, 0)
 
-func newClock() *clock { return &clock{now: time.Unix(1_700_000_000, 0)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+func newClock() *fstest.Clock { return fstest.NewClock(start) }
 
 // seeded is a reader of random bytes that a seed fixes.
 func seeded(seed uint64) io.Reader {
@@ -53,7 +38,7 @@ const (
 )
 
 // testOptions are those of a small engine in /fs of a disk.
-func testOptions(d disk.FS, c *clock, id string, seed uint64) Options {
+func testOptions(d disk.FS, c *fstest.Clock, id string, seed uint64) Options {
 	return Options{FS: d, Dir: "/" + id, ID: id, Region: "here", Now: c.Now, Rand: seeded(seed),
 		Logger: slog.New(slog.DiscardHandler), RecordSegmentBytes: testRecordSegment, PayloadSegmentBytes: testPayloadSegment}
 }

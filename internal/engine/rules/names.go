@@ -100,13 +100,20 @@ func Rename(v View, r *fs.RenameRequest, env Env) (*fs.Rename, error) {
 		return nil, err
 	}
 	m := &fs.Rename{From: r.From, FromName: r.FromName, To: r.To, ToName: r.ToName, Ino: n.Ino, Time: env.Now}
+	victim := fs.Attr{}
 	if there != 0 {
-		err = replace(v, m, &r.Cred, &n, &to, there, env)
+		if victim, err = mayReplace(v, &r.Cred, &n, &to, there); err != nil {
+			return nil, err
+		}
+		m.Victim, m.Last = victim.Ino, isLast(&victim)
+		m.Hold = m.Last && env.Held(victim.Ino)
 	}
-	if err == nil && n.Type == fs.TypeDir && r.From != r.To {
-		err = mayReparent(&r.Cred, &n, &to)
+	if n.Type == fs.TypeDir && r.From != r.To {
+		if err := mayReparent(&r.Cred, &n, &to); err != nil {
+			return nil, err
+		}
 	}
-	return m, err
+	return m, mustBeEmpty(v, &victim)
 }
 
 // mustLieOutside is fs.ErrInval when the directory n would go below itself.
@@ -153,25 +160,20 @@ func mayReparent(c *fs.Cred, n, to *fs.Attr) error {
 	return nil
 }
 
-// replace adds to m what becomes of the inode that has the new name.
-func replace(v View, m *fs.Rename, c *fs.Cred, n, to *fs.Attr, ino fs.Ino, env Env) error {
-	victim, err := v.Attr(ino)
-	if err != nil {
-		return err
+// mayReplace gives the inode that has the new name, if n may take its place.
+// Whether a directory is empty is asked last, as Linux does.
+func mayReplace(v View, c *fs.Cred, n, to *fs.Attr, ino fs.Ino) (victim fs.Attr, err error) {
+	if victim, err = v.Attr(ino); err != nil {
+		return victim, err
 	}
 	if err := mayUnname(c, to, &victim); err != nil {
-		return err
+		return victim, err
 	}
 	switch {
 	case n.Type == fs.TypeDir && victim.Type != fs.TypeDir:
-		return fs.ErrNotDir
+		return victim, fs.ErrNotDir
 	case n.Type != fs.TypeDir && victim.Type == fs.TypeDir:
-		return fs.ErrIsDir
+		return victim, fs.ErrIsDir
 	}
-	if err := mustBeEmpty(v, &victim); err != nil {
-		return err
-	}
-	m.Victim, m.Last = victim.Ino, isLast(&victim)
-	m.Hold = m.Last && env.Held(victim.Ino)
-	return nil
+	return victim, nil
 }

@@ -1,0 +1,178 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/engine/tree"
+	"github.com/holdfast-fs/holdfast/internal/fstest"
+)
+
+// With HOLDFAST_SEED a test runs that one seed; with HOLDFAST_SEEDS so many.
+func eachSeed(t *testing.T, seeds int, fn func(t *testing.T, seed uint64)) {
+	if s := os.Getenv("HOLDFAST_SEED"); s != "" {
+		seed, err := strconv.ParseUint(s, 10, 64)
+		ok(t, err)
+		fn(t, seed)
+		return
+	}
+	if s := os.Getenv("HOLDFAST_SEEDS"); s != "" {
+		n, err := strconv.Atoi(s)
+		ok(t, err)
+		seeds = n
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			fn(t, uint64(seed))
+		})
+	}
+}
+
+// world is one file system under random operations.
+type world struct {
+	t     *testing.T
+	seed  uint64
+	rng   *rand.Rand
+	clock *fstest.Clock
+	o     Options
+	e     *Engine
+	m     *fstest.Model
+	gen   *fstest.Gen
+	log   []string
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	return newWorldOn(t, seed, disk.NewMem())
+}
+
+func newWorldOn(t *testing.T, seed uint64, d disk.FS) *world {
+	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 2)), clock: fstest.NewClock(start)}
+	w.o = testOptions(d, w.clock, "fs-a", seed)
+	w.e = newWriter(t, w.o)
+	w.adopt(fstest.NewModel(w.clock, w.e))
+	w.compare()
+	return w
+}
+
+func (w *world) adopt(m *fstest.Model) {
+	w.m = m
+	w.m.Settle = func() { settle(w.t, w.e) }
+	if w.gen == nil {
+		w.gen = fstest.NewGen(w.seed, m.Ref, start.Add(time.Second))
+	}
+}
+
+func (w *world) fail(what string, err error) {
+	w.t.Helper()
+	name, _, _ := strings.Cut(w.t.Name(), "/")
+	w.t.Fatalf("%s: %v\nthe last operations:\n%s\nreplay: HOLDFAST_SEED=%d go test -run '^%s$' ./internal/engine",
+		what, err, strings.Join(w.log[max(0, len(w.log)-25):], "\n"), w.seed, name)
+}
+
+func (w *world) note(format string, a ...any) {
+	w.log = append(w.log, fmt.Sprintf("%5d ", len(w.log))+fmt.Sprintf(format, a...))
+}
+
+// step does one operation; it returns what was done.
+func (w *world) step() (*fstest.Op, fstest.Done) {
+	w.t.Helper()
+	o := w.gen.Next()
+	w.note("%s", o)
+	done, err := w.m.Do(o)
+	if err != nil {
+		w.fail(o.String(), err)
+	}
+	if done.Made != 0 {
+		w.gen.Made(done.Made, done.Type)
+	}
+	return o, done
+}
+
+func (w *world) compare() {
+	w.t.Helper()
+	if err := w.m.Compare(); err != nil {
+		w.fail("compare", err)
+	}
+	if err := w.e.Err(); err != nil {
+		w.fail("the engine", err)
+	}
+}
+
+func (w *world) restart() {
+	w.t.Helper()
+	w.note("restart")
+	if err := w.e.Close(); err != nil {
+		w.fail("close", err)
+	}
+	e, err := Open(ctx, w.o)
+	if err == nil {
+		w.e = e
+		err = e.BeginWriting(ctx)
+	}
+	if err != nil {
+		w.fail("restart", err)
+	}
+	w.m.Restarted(w.e)
+	w.gen.Restarted()
+}
+
+// settle waits until nothing is left to reclaim that may go.
+func settle(t *testing.T, e *Engine) {
+	t.Helper()
+	for range 20_000 {
+		if settled(t, e) {
+			return
+		}
+		time.Sleep(time.Millisecond / 2)
+	}
+	t.Fatal("removed files do not go")
+}
+
+func settled(t *testing.T, e *Engine) bool {
+	idle := true
+	ok(t, e.view(func(tr *tree.Tree) error {
+		orphans, err := tr.Orphans()
+		for _, ino := range orphans {
+			idle = idle && e.isHeld(ino)
+		}
+		pending, err2 := tr.Pending()
+		idle = idle && len(pending) == 0
+		return errors.Join(err, err2)
+	}))
+	return idle
+}
+
+func TestRandomOperationsAreWhatTheReferenceDoes(t *testing.T) {
+	eachSeed(t, 12, func(t *testing.T, seed uint64) {
+		w := newWorld(t, seed)
+		defer func() { ok(t, w.e.Close()) }()
+		for i := range 1500 {
+			w.step()
+			if i%100 == 99 {
+				w.compare()
+			}
+		}
+	})
+}
+
+func TestARestartAfterEachOperationChangesNothing(t *testing.T) {
+	eachSeed(t, 6, func(t *testing.T, seed uint64) {
+		w := newWorld(t, seed)
+		defer func() { ok(t, w.e.Close()) }()
+		for range 150 {
+			for range 1 + int(seed%2)*w.rng.IntN(20) {
+				w.step()
+			}
+			w.restart()
+			w.compare()
+		}
+	})
+}
