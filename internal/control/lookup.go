@@ -1,12 +1,12 @@
 package control
 
 // IsSource reports whether the file system is the source of the replication
-// here, so that the other region may read its history. It is quick: the
-// replication server asks at every heartbeat.
+// here and its destination a registered member, so that the other region may
+// read its history. It is quick: the replication server asks at every heartbeat.
 func (c *Control) IsSource(fileSystemID, replicationID string) (ok bool) {
 	c.catalog.read(func(s *state) {
 		r := s.replications[replicationID]
-		ok = r != nil && r.Side == SideSource && r.FileSystemID == fileSystemID
+		ok = r != nil && r.Side == SideSource && r.FileSystemID == fileSystemID && r.Stage != StagePreparing
 	})
 	return ok
 }

@@ -95,6 +95,50 @@ func TestDrainGivesUpAfterFiveSecondsWithoutProgress(t *testing.T) {
 	})
 }
 
+func TestDeletionDuringAResyncKeepsTheOldContent(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, p *pair) {
+		src, other := p.create(p.east, "a"), p.create(p.west, "b")
+		p.write(p.east, src, "new")
+		for _, word := range []string{"old", "and", "longer"} {
+			p.write(p.west, other, word)
+		}
+		if _, err := p.west.Control.UpdateProtection(other, control.ProtectionDisabled); err != nil {
+			t.Fatal(err)
+		}
+		p.world.Pause(true)
+		p.replicate(p.east, src, p.west, other)
+		began := time.Now()
+		p.delete(p.west, src, "")
+		if took := time.Since(began); took < 5*time.Second {
+			t.Errorf("a longer old history was taken for the source's after %s", took)
+		}
+		if got := p.west.Engines.Words(other); !slices.Equal(got, []string{"old", "and", "longer"}) {
+			t.Errorf("it has %q", got)
+		}
+		p.write(p.west, other, "mine")
+	})
+}
+
+func TestSourceIsReadableOnceItsDestinationIsAMember(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, p *pair) {
+		src := p.create(p.east, "a")
+		p.east.Engines.Fail("AddMember", errors.New("disk"))
+		_, err := p.east.Control.CreateReplication(t.Context(), src, control.DestinationRequest{Region: "us-west-2"})
+		wantCode(t, "a destination that cannot be registered", err, control.CodeInternal)
+		p.east.Engines.Fail("AddMember", nil)
+		p.eventually("the west is empty again", func() bool { return len(p.west.Engines.IDs()) == 0 })
+		dst := p.replicate(p.east, src, p.west, "")
+		up := p.west.Engines.Upstream(dst)
+		if !p.east.Control.IsSource(src, up.Replication) || p.east.Control.IsSource(src, "other") || p.west.Control.IsSource(dst, up.Replication) {
+			t.Error("IsSource is wrong")
+		}
+		p.delete(p.east, src, control.DeleteLocalOnly)
+		if p.east.Control.IsSource(src, up.Replication) {
+			t.Error("it is a source after the deletion")
+		}
+	})
+}
+
 func TestFailoverAsksNoOtherRegion(t *testing.T) {
 	for _, mode := range []controltest.Fault{controltest.Refused, controltest.Silent} {
 		inTwoRegions(t, func(t *testing.T, p *pair) {

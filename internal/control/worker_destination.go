@@ -55,6 +55,10 @@ func (w *worker) follow(r *Replication) (time.Duration, error) {
 	return min(every, w.poll(r, pollSteady)), nil
 }
 
+// errOtherHistory: the destination's sequence is past the target, but it is not
+// (or no longer) the source's history that it counts.
+var errOtherHistory = errors.New("the destination does not follow the source's history yet")
+
 // drain waits until the destination holds what the source had when the
 // deletion began, as long as there is progress; then it goes on to promote.
 func (w *worker) drain(ctx context.Context, r *Replication) (time.Duration, error) {
@@ -72,6 +76,10 @@ func (w *worker) drain(ctx context.Context, r *Replication) (time.Duration, erro
 	look, cancel := context.WithTimeout(ctx, drainLook)
 	defer cancel()
 	err := w.c.cfg.FileSystems.WaitReplicated(look, w.id, *r.Target)
+	// While a resync runs, the old history may be the longer one.
+	if st, _ := w.c.cfg.FileSystems.Stat(w.id); err == nil && !st.Following && st.Durable != *r.Target {
+		err = errOtherHistory
+	}
 	switch {
 	case ctx.Err() != nil:
 		return again, nil

@@ -55,6 +55,7 @@ type engine struct {
 	writes  bool // the last durable role was writer
 	last    time.Time
 	poison  string
+	synced  bool // has the history of up
 
 	open bool
 	role control.Role
@@ -119,6 +120,13 @@ func (e *Engines) Write(id, word string) error {
 	}
 	f.words = append(f.words, word)
 	return nil
+}
+
+// Upstream is what a destination follows.
+func (e *Engines) Upstream(id string) control.Upstream {
+	e.world.mu.Lock()
+	defer e.world.mu.Unlock()
+	return e.disk[id].up
 }
 
 // Words is the history of a file system; nil when there is none.
@@ -218,6 +226,7 @@ func (f *engine) become(role control.Role, up *control.Upstream) error {
 		if up == nil {
 			return fmt.Errorf("a destination needs an upstream")
 		}
+		f.synced = f.synced && f.up == *up
 		f.up = *up
 	}
 	f.role, f.writes = role, role == control.RoleWriter
@@ -275,7 +284,7 @@ func (e *Engines) pull(id string, f *engine) (connected bool) {
 		return false
 	}
 	if !e.world.paused {
-		f.words, f.lineage, f.whole, f.last = slices.Clone(s.words), s.lineage, true, e.world.now()
+		f.words, f.lineage, f.whole, f.synced, f.last = slices.Clone(s.words), s.lineage, true, true, e.world.now()
 	}
 	return true
 }
@@ -303,7 +312,7 @@ func (e *Engines) Stat(id string) (control.Stat, bool) {
 	st.Lineage, st.Durable, st.Whole = f.lineage, position(f.lineage, f.words), f.whole
 	st.BytesUsed, st.Files, st.LastReplicated = uint64(100*len(f.words)), uint64(len(f.words)), f.last
 	st.Err = f.poison
-	st.Following = st.Connected && f.whole
+	st.Following = st.Connected && f.synced
 	return st, true
 }
 
