@@ -194,3 +194,15 @@ func TestCredentialsFile(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte("peer: {peers: [{url: x}]}\nsubnets: [1]\n"))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c, err := Parse(raw, "x.yaml")
+		if err == nil && (c.Region == "" || c.AccountID == "" || c.DataDir == "") {
+			t.Errorf("%q is taken for a configuration", raw)
+		}
+	})
+}

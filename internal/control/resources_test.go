@@ -309,3 +309,26 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// FuzzHandlePeer: whatever another region sends, the answer is a result or a
+// refusal, never a fault of ours.
+func FuzzHandlePeer(f *testing.F) {
+	_, _, regions := controltest.NewRegions(1, "us-east-1", "us-west-2")
+	for _, r := range regions {
+		if err := r.Start(f.Context()); err != nil {
+			f.Fatal(err)
+		}
+		f.Cleanup(func() { _ = r.Control.Close() })
+	}
+	id, lineage := strings.Repeat("0", 32), strings.Repeat("a", 32)
+	f.Add("prepare-destination", []byte(fmt.Sprintf(`{"replication":%q,"source_id":"fs-00000001","lineage":%q,"owner":%q}`, id, lineage, controltest.Account)))
+	f.Add("finish-delete", []byte(`{"replication":"x","position":"00"}`))
+	f.Add("replication-status", []byte(`{"replication":"`+id+`"}`))
+	f.Fuzz(func(t *testing.T, method string, body []byte) {
+		_, err := regions[1].Control.HandlePeer(t.Context(), "us-east-1", method, body)
+		var refused *control.PeerError
+		if err != nil && (!errors.As(err, &refused) || refused.Code == control.CodeInternal) {
+			t.Errorf("%s %s: %v", method, body, err)
+		}
+	})
+}
