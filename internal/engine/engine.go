@@ -76,6 +76,7 @@ type Engine struct {
 
 	mode   atomic.Int32
 	failed atomic.Pointer[error]
+	closed atomic.Bool
 	epoch  atomic.Pointer[fs.EpochID]
 
 	// rw guards j and t against the switch of a stage, and t's readers
@@ -337,8 +338,12 @@ func (e *Engine) sweep(c *current) {
 	}
 }
 
-// Close syncs and closes. Nobody may use the engine any more.
+// Close syncs and closes. Nobody may use the engine any more; to close it
+// again does nothing.
 func (e *Engine) Close() error {
+	if e.closed.Swap(true) {
+		return nil
+	}
 	e.stop()
 	<-e.done
 	e.closeCheckpoints()

@@ -47,6 +47,60 @@ type world struct {
 	m     *fstest.Model
 	gen   *fstest.Gen
 	log   []string
+	// events are what happened, so that the reference can be brought to any
+	// earlier state.
+	events []event
+}
+
+// event is an operation, or a restart (nil). seq is the engine's sequence that
+// holds it, 0 when it changed nothing.
+type event struct {
+	op  *fstest.Op
+	seq uint64
+}
+
+// rollback brings the reference to the state at a sequence of the engine: what
+// came later is lost. The holds are forgotten and grace is over.
+func (w *world) rollback(e *Engine, seq uint64) {
+	w.t.Helper()
+	for i, ev := range w.events {
+		if ev.seq > seq {
+			w.note("rolled back to %d: %d events are lost", seq, len(w.events)-i)
+			w.events = w.events[:i:i]
+			break
+		}
+	}
+	at := w.clock.Now()
+	w.clock.Set(start)
+	twin := fstest.NewRef(w.clock.Now)
+	m := fstest.NewModel(w.clock, twin)
+	for _, ev := range w.events {
+		if ev.op == nil {
+			twin.Restart()
+			m.Restarted(twin)
+		} else if _, err := m.Do(ev.op); err != nil {
+			w.fail("replay "+ev.op.String(), err)
+		}
+	}
+	w.clock.Set(at)
+	w.e = e
+	w.m = w.m.Resume(m.Ref, e)
+	w.gen.Use(m.Ref)
+	w.taken(true)
+}
+
+// taken notes that the engine has a new epoch.
+func (w *world) taken(graceOver bool) {
+	w.events = append(w.events, event{nil, w.e.LastApplied()})
+	w.m.Restarted(w.e)
+	w.gen.Restarted()
+	if graceOver {
+		o := &fstest.Op{Kind: fstest.OpGraceEnded, Time: w.clock.Now()}
+		w.events = append(w.events, event{o, 0})
+		if _, err := w.m.Do(o); err != nil {
+			w.fail("grace ended", err)
+		}
+	}
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -64,7 +118,7 @@ func newWorldOn(t *testing.T, seed uint64, d disk.FS) *world {
 
 func (w *world) adopt(m *fstest.Model) {
 	w.m = m
-	w.m.Settle = func() { settle(w.t, w.e) }
+	w.m.Settle = func() { settle(w.t, w.e) } // whichever it is then
 	if w.gen == nil {
 		w.gen = fstest.NewGen(w.seed, m.Ref, start.Add(time.Second))
 	}
@@ -93,6 +147,7 @@ func (w *world) step() (*fstest.Op, fstest.Done) {
 	if done.Made != 0 {
 		w.gen.Made(done.Made, done.Type)
 	}
+	w.events = append(w.events, event{o, done.Seq})
 	return o, done
 }
 
@@ -120,8 +175,7 @@ func (w *world) restart() {
 	if err != nil {
 		w.fail("restart", err)
 	}
-	w.m.Restarted(w.e)
-	w.gen.Restarted()
+	w.taken(false)
 }
 
 // settle waits until nothing is left to reclaim that may go.

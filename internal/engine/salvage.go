@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"path/filepath"
 	"sort"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/engine/tree"
@@ -37,7 +39,8 @@ type Salvage struct {
 	Paths        []SalvagePath `json:"paths"`
 }
 
-// SalvagePath is one path that the salvaged records touched and how.
+// SalvagePath is one path that the salvaged records touched and how. Bytes of
+// the path that are not UTF-8 are shown as \xNN.
 type SalvagePath struct {
 	Path       string   `json:"path"`
 	Operations []string `json:"operations"`
@@ -231,11 +234,26 @@ func (p *pathFinder) resolve(t *tree.Tree) ([]SalvagePath, error) {
 			l = append(l, SalvagePath{fmt.Sprintf("(inode %d, without a name)", ino), names})
 		}
 		for n := range p.names[ino] {
-			l = append(l, SalvagePath{pathOf(dirs, n), names})
+			l = append(l, SalvagePath{printable(pathOf(dirs, n)), names})
 		}
 	}
 	sort.Slice(l, func(i, j int) bool { return l[i].Path < l[j].Path })
 	return l, nil
+}
+
+func printable(path string) string {
+	if utf8.ValidString(path) {
+		return path
+	}
+	var b strings.Builder
+	for i, r := range path {
+		if _, n := utf8.DecodeRuneInString(path[i:]); r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, "\\x%02x", path[i])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // maxDepth ends the walk up in a damaged tree.

@@ -46,10 +46,14 @@ func (e *Engine) commit(r *fs.Record, m fs.Mutation, payload []byte) error {
 	c, err := e.t.Prepare(r, m)
 	if err != nil {
 		var damage *fs.CorruptionError
-		if errors.As(err, &damage) {
+		switch {
+		case errors.As(err, &damage):
 			e.fail(err)
+			return err
+		case errors.Is(err, tree.ErrStore):
+			return err
 		}
-		return err
+		return fmt.Errorf("%w: %w", ErrPoison, err)
 	}
 	defer c.Close()
 	a, err := e.j.Append(r, payload)

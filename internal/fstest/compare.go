@@ -75,6 +75,16 @@ func (m *Model) Restarted(s Subject) {
 	}
 }
 
+// Abandon releases on the subject all that is held there: its clients have
+// gone elsewhere. The reference is left alone.
+func (m *Model) Abandon() {
+	for ino, n := range m.Ref.holds {
+		for range n {
+			m.FS.Release(m.ino(ino))
+		}
+	}
+}
+
 // Resume compares another subject that holds the state of an earlier one, of
 // the same inode numbers, with another reference that is in that state.
 func (m *Model) Resume(ref *Ref, s Subject) *Model {

@@ -244,6 +244,9 @@ func (m *Model) rename(o *Op) (Done, error) {
 	if want.Victim != 0 {
 		list = append(list, want.Victim)
 	}
+	if !changed {
+		got.Seq = 0
+	}
 	return Done{Seq: got.Seq}, m.sameAttrs(list...)
 }
 
@@ -258,11 +261,14 @@ func (m *Model) setAttr(o *Op) (Done, error) {
 	if err := m.sameAttr(want.Attr, got.Attr); err != nil {
 		return Done{}, err
 	}
+	if want.Seq == 0 {
+		got.Seq = 0
+	}
 	return Done{Seq: got.Seq}, m.sameAttrs(o.Ino)
 }
 
-// write: a subject may take less than it was given, but must take something,
-// and at the largest file size no more than fits.
+// write: a subject may take less than it was given, but must take something.
+// o is shortened to that, so that it does the same when it is done again.
 func (m *Model) write(o *Op) (Done, error) {
 	q := fs.WriteRequest{Cred: o.Cred, Ino: m.ino(o.Ino), Offset: o.Offset, Data: o.Data}
 	got, err := m.FS.Write(background, &q)
@@ -271,7 +277,8 @@ func (m *Model) write(o *Op) (Done, error) {
 		if got.N < 1 || got.N > len(o.Data) {
 			return Done{}, fmt.Errorf("wrote %d of %d bytes", got.N, len(o.Data))
 		}
-		q.Data = o.Data[:got.N]
+		o.Data = o.Data[:got.N]
+		q.Data = o.Data
 	}
 	want, rerr := m.Ref.Write(background, &q)
 	if err := sameError(rerr, err); err != nil || rerr != nil {

@@ -128,6 +128,10 @@ func (g *Gen) Made(ino fs.Ino, t fs.Type) {
 	g.files = append(g.files, ino)
 }
 
+// Use tells the generator that another reference, in an earlier state, takes
+// the place of the one that it looks at.
+func (g *Gen) Use(ref *Ref) { g.ref = ref }
+
 // Restarted tells the generator that all holds are forgotten.
 func (g *Gen) Restarted() { g.held = nil }
 

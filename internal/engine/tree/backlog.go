@@ -42,8 +42,8 @@ func (b *backlog) listener(log *slog.Logger) *pebble.EventListener {
 			b.happened(err)
 			time.Sleep(flushRetryPause)
 		},
-		FlushEnd:      func(i pebble.FlushInfo) { b.happened(i.Err) },
-		CompactionEnd: func(i pebble.CompactionInfo) { b.happened(i.Err) },
+		FlushEnd:      func(i pebble.FlushInfo) { b.ended(i.Err) },
+		CompactionEnd: func(i pebble.CompactionInfo) { b.ended(i.Err) },
 	}
 }
 
@@ -51,6 +51,18 @@ func (b *backlog) happened(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refuse = err
+	b.wakeLocked()
+}
+
+// ended: an error here may be one that the store deals with, such as a flush
+// of nothing; those that matter come to happened.
+func (b *backlog) ended(err error) {
+	if err == nil {
+		b.happened(nil)
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.wakeLocked()
 }
 

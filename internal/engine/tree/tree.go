@@ -248,7 +248,7 @@ func (t *Tree) get(key []byte) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the tree: %w", storeError(err))
+		return nil, storeError(err)
 	}
 	b := append(make([]byte, 0, len(v)), v...)
 	return b, c.Close()
@@ -262,30 +262,33 @@ func (t *Tree) scan(lo, hi []byte, fn func(k, v []byte) error) error {
 func scan(r pebble.Reader, lo, hi []byte, fn func(k, v []byte) error) error {
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 	if err != nil {
-		return fmt.Errorf("read the tree: %w", err)
+		return storeError(err)
 	}
 	defer it.Close()
 	for ok := it.First(); ok; ok = it.Next() {
 		v, err := it.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("read the tree: %w", storeError(err))
+			return storeError(err)
 		}
 		if err := fn(it.Key(), v); err != nil {
 			return err
 		}
 	}
 	if err := it.Error(); err != nil {
-		return fmt.Errorf("read the tree: %w", storeError(err))
+		return storeError(err)
 	}
 	return nil
 }
 
-// storeError gives pebble's corruption errors our name.
+// ErrStore: the disk below the tree refused a read.
+var ErrStore = errors.New("the store of the tree cannot be read")
+
+// storeError gives pebble's errors our names.
 func storeError(err error) error {
 	if pebble.IsCorruptionError(err) {
 		return &fs.CorruptionError{File: "tree", Detail: err.Error()}
 	}
-	return err
+	return fmt.Errorf("%w: %w", ErrStore, err)
 }
 
 func decodeEpoch(b []byte) (fs.EpochID, error) {

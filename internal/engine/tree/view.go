@@ -101,7 +101,7 @@ func (t *Tree) Extents(ino fs.Ino, from, to uint64, fn func(Extent) error) error
 func extents(r pebble.Reader, ino fs.Ino, from, to uint64, fn func(Extent) error) error {
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: extentKey(ino, 0), UpperBound: after(key8(prefixExtent, uint64(ino)))})
 	if err != nil {
-		return fmt.Errorf("read the tree: %w", err)
+		return storeError(err)
 	}
 	defer it.Close()
 	// Extents do not overlap, so only the last one before `from` can reach into it.
@@ -116,7 +116,7 @@ func extents(r pebble.Reader, ino fs.Ino, from, to uint64, fn func(Extent) error
 		}
 		v, err := it.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("read the tree: %w", storeError(err))
+			return storeError(err)
 		}
 		e, err := decodeExtent(off, v)
 		if err != nil {
@@ -130,7 +130,7 @@ func extents(r pebble.Reader, ino fs.Ino, from, to uint64, fn func(Extent) error
 		}
 	}
 	if err := it.Error(); err != nil {
-		return fmt.Errorf("read the tree: %w", storeError(err))
+		return storeError(err)
 	}
 	return nil
 }
