@@ -15,9 +15,10 @@ import (
 
 // Server serves the file systems of a region to NFSv4.1 clients.
 //
-// Lock order: records before observing before the mutex of the state table;
-// none is held while a file system is asked for more than its epoch, but
-// records, which orders the making and removing of reclaim records.
+// Lock order: of one file system begin, then records, then the mutexes of
+// Server, served and the state table, which are held for moments only. Those
+// of different file systems are never held together, so that one that stands
+// still holds up its own clients only.
 type Server struct {
 	cfg     Config
 	log     *slog.Logger
@@ -27,11 +28,8 @@ type Server struct {
 	metrics *metrics
 	seed    maphash.Seed
 
-	observing sync.Mutex // held while a file system is begun
-	mu        sync.Mutex
-	served    map[string]served // by export name
-
-	records sync.Mutex // held while reclaim records are made or removed
+	mu     sync.Mutex
+	served map[string]*served // by export name
 }
 
 // Root says what a listener shows at "/".
@@ -89,7 +87,7 @@ func (s *Server) Tick(ctx context.Context) {
 	now := s.cfg.Clock()
 	s.observeAll(ctx)
 	for _, x := range s.table.Expired(now) {
-		if s.forget(ctx, x.Records) {
+		if s.forget(ctx, x.Records) || x.Overdue {
 			s.log.Info("nfs client expired", "owner", x.Owner, "clientid", x.ClientID)
 			s.carryOut(ctx, s.table.Discard(x.ClientID))
 		}

@@ -216,7 +216,7 @@ func (t *Table) Expired(now time.Time) []Expiry {
 			continue
 		}
 		c.expiring = true
-		x := Expiry{ClientID: c.id, Owner: c.key.owner}
+		x := Expiry{ClientID: c.id, Owner: c.key.owner, Overdue: now.Sub(c.renewed) > 2*t.cfg.Lease}
 		for l := range c.records {
 			x.Records = append(x.Records, Record{l, c.record})
 		}
@@ -230,6 +230,9 @@ type Expiry struct {
 	ClientID uint64
 	Owner    string
 	Records  []Record
+	// Overdue tells that it ended a whole lease ago: a file system that cannot
+	// remove its record must not block the client and others for ever.
+	Overdue bool
 }
 
 // Discard removes an expired client.
