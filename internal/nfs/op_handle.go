@@ -1,8 +1,6 @@
 package nfs
 
 import (
-	"bytes"
-
 	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 )
@@ -112,7 +110,7 @@ func opRestoreFH(c *compound) xdr.Status {
 
 // name reads a component4. Longer names than any that can be are read in full,
 // so that they are refused as too long and not as malformed.
-func (c *compound) name() fs.Name { return fs.Name(bytes.Clone(c.args.Opaque(maxRequest))) }
+func (c *compound) name() fs.Name { return fs.Name(c.args.Opaque(maxRequest)) }
 
 // opLookup is RFC 8881 §18.13.
 func opLookup(c *compound) xdr.Status {
