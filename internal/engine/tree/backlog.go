@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// maxMemTables that wait for their flush, and maxSublevels of level 0
-	// (each one more to look into for every read), before changes wait.
-	maxMemTables = 4
+	// maxMemBytes in memtables, and maxSublevels of level 0 (each one more to
+	// look into for every read), before changes wait. Bytes, not memtables: the
+	// store begins with small ones, and flushes none before they add up to half
+	// a full one.
+	maxMemBytes  = 4 * memTableBytes
 	maxSublevels = 20
 	// checkEvery so many bytes it is worth asking the store how far behind it is.
 	checkEvery = 1 << 20
@@ -123,7 +125,7 @@ func (b *backlog) wait(db *pebble.DB) error {
 		var refuse error
 		event, refuse, dead = b.state()
 		m := db.Metrics()
-		if m.MemTable.Count <= maxMemTables && m.Levels[0].Sublevels <= maxSublevels {
+		if m.MemTable.Size <= maxMemBytes && m.Levels[0].Sublevels <= maxSublevels {
 			b.mu.Lock()
 			b.bytes = 0
 			b.mu.Unlock()
