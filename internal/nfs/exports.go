@@ -3,6 +3,7 @@ package nfs
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 
 	"github.com/holdfast-fs/holdfast/internal/fs"
@@ -159,7 +160,11 @@ func (s *Server) forget(ctx context.Context, list []state.Record) bool {
 	done := true
 	for _, r := range list {
 		if err := s.forgetOne(ctx, r); err != nil {
-			s.log.Warn("nfs reclaim record not removed", "export", r.FS, "owner", r.Owner, "err", err)
+			level := slog.LevelWarn
+			if errors.Is(err, fs.ErrDelay) {
+				level = slog.LevelDebug // it is not decided yet whether it may change
+			}
+			s.log.Log(ctx, level, "nfs reclaim record not removed", "export", r.FS, "owner", r.Owner, "err", err)
 			done = false
 		}
 	}

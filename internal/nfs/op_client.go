@@ -170,7 +170,7 @@ func opReclaimComplete(c *compound) xdr.Status {
 	} else {
 		c.s.observeAll(c.ctx)
 	}
-	eff, st := c.s.table.ReclaimComplete(c.ticket.ClientID, name, c.s.cfg.Clock())
+	eff, st := c.s.table.ReclaimComplete(c.ticket.ClientID, name)
 	c.s.carryOut(c.ctx, eff)
 	return st
 }

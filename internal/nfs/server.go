@@ -92,7 +92,11 @@ func (s *Server) Tick(ctx context.Context) {
 			s.carryOut(ctx, s.table.Discard(x.ClientID))
 		}
 	}
-	s.carryOut(ctx, s.table.GraceTick(now))
+	for _, g := range s.table.GraceDue(now) {
+		if s.forget(ctx, g.Forget) {
+			s.carryOut(ctx, s.table.EndGrace(g.FS, now))
+		}
+	}
 }
 
 // handle answers one RPC.

@@ -38,8 +38,12 @@ func (t *Table) Begin(l string, epoch fs.EpochID, readOnly bool, owners [][]byte
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &serving{epoch: epoch, readOnly: readOnly, may: map[string]bool{}}
-	first := t.serving[l] == nil
+	before := t.serving[l]
 	t.serving[l] = s
+	// A client that has said here that it has nothing more to reclaim means
+	// this file system too, unless it has just become writable: then the
+	// client may come from the region that wrote before.
+	heard := before == nil || !before.readOnly
 	var live []uint64
 	lost := map[string]bool{}
 	for _, o := range owners {
@@ -54,9 +58,7 @@ func (t *Table) Begin(l string, epoch fs.EpochID, readOnly bool, owners [][]byte
 		case c.opensOn(l):
 			live = append(live, c.id)
 			delete(lost, c.record) // its state was never lost
-		case first && c.complete && c.sees(l):
-			// It has said that it has nothing more to reclaim, before this
-			// file system was looked at for the first time.
+		case heard && c.complete && c.sees(l):
 			if lost[c.record] {
 				s.may[c.record] = false
 			}
@@ -73,7 +75,7 @@ func (t *Table) Begin(l string, epoch fs.EpochID, readOnly bool, owners [][]byte
 	}
 	s.grace = true
 	s.deadline = now.Add(t.cfg.Grace)
-	return live, t.endGrace(l, s, now)
+	return live, t.endGrace(l, s)
 }
 
 func (c *client) opensOn(l string) bool {
@@ -85,21 +87,67 @@ func (c *client) opensOn(l string) bool {
 	return false
 }
 
-// endGrace ends the grace of a file system if everybody has finished or its
-// time is over. The records of those who did not come back are forgotten.
-func (t *Table) endGrace(l string, s *serving, now time.Time) Effects {
-	if !s.grace || s.waiting > 0 && now.Before(s.deadline) {
+// endGrace ends the grace of a file system if everybody has finished. The
+// records of those who reclaimed nothing are forgotten.
+func (t *Table) endGrace(l string, s *serving) Effects {
+	if !s.grace || s.waiting > 0 {
 		return Effects{}
 	}
 	s.grace = false
-	eff := Effects{Ended: []string{l}}
-	for o := range s.may {
-		if r := (Record{l, o}); !t.hasRecord(r) {
-			eff.Forget = append(eff.Forget, r)
-		}
-	}
+	eff := Effects{Ended: []string{l}, Forget: t.unclaimed(l, s, false)}
 	s.may = nil
 	return eff
+}
+
+// unclaimed lists the records of the owners that have reclaimed nothing; with
+// missing, only of those that have not finished either.
+func (t *Table) unclaimed(l string, s *serving, missing bool) []Record {
+	var list []Record
+	for o, open := range s.may {
+		if r := (Record{l, o}); (open || !missing) && !t.hasRecord(r) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// GraceDue is a grace whose time is over although clients have not finished.
+type GraceDue struct {
+	FS     string
+	Forget []Record // of those that did not come back
+}
+
+// GraceDue lists the graces whose time is over. The caller removes the records
+// durably and then calls EndGrace: after that others may get what the missing
+// clients had, so those must not reclaim it after another restart (RFC 8881
+// §8.4.3).
+func (t *Table) GraceDue(now time.Time) []GraceDue {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []GraceDue
+	for l, s := range t.serving {
+		if s.grace && !now.Before(s.deadline) {
+			list = append(list, GraceDue{l, t.unclaimed(l, s, true)})
+		}
+	}
+	return list
+}
+
+// EndGrace ends a grace that is due.
+func (t *Table) EndGrace(l string, now time.Time) Effects {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.serving[l]
+	if s == nil || !s.grace || now.Before(s.deadline) {
+		return Effects{}
+	}
+	for o, missing := range s.may {
+		if missing {
+			delete(s.may, o) // its record is gone
+		}
+	}
+	s.waiting = 0
+	return t.endGrace(l, s)
 }
 
 // InGrace tells whether only reclaims are granted on a file system.
@@ -133,7 +181,7 @@ func (t *Table) MayLock(clientID uint64, l string, reclaim bool) xdr.Status {
 
 // ReclaimComplete notes that a client will reclaim nothing more: on one file
 // system, or on all (RFC 8881 §18.51).
-func (t *Table) ReclaimComplete(clientID uint64, one *string, now time.Time) (Effects, xdr.Status) {
+func (t *Table) ReclaimComplete(clientID uint64, one *string) (Effects, xdr.Status) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.clients[clientID]
@@ -147,7 +195,7 @@ func (t *Table) ReclaimComplete(clientID uint64, one *string, now time.Time) (Ef
 		}
 		s.may[c.record] = false
 		s.waiting--
-		eff.add(t.endGrace(l, s, now))
+		eff.add(t.endGrace(l, s))
 	}
 	if one != nil {
 		return eff, xdr.OK
@@ -157,15 +205,4 @@ func (t *Table) ReclaimComplete(clientID uint64, one *string, now time.Time) (Ef
 	}
 	c.complete = true
 	return eff, xdr.OK
-}
-
-// GraceTick ends the graces whose time is over.
-func (t *Table) GraceTick(now time.Time) Effects {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var eff Effects
-	for l, s := range t.serving {
-		eff.add(t.endGrace(l, s, now))
-	}
-	return eff
 }

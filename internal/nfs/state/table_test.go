@@ -29,7 +29,7 @@ func (t *Table) client(tb testing.TB, identity, owner string, now time.Time) (ui
 	if st != xdr.OK {
 		tb.Fatal(st)
 	}
-	t.ReclaimComplete(x.ClientID, nil, now)
+	t.ReclaimComplete(x.ClientID, nil)
 	return x.ClientID, s.ID
 }
 
@@ -198,7 +198,7 @@ func TestNewEpochKeepsLiveStateAndLetsOthersReclaim(t *testing.T) {
 	if st := tab.MayLock(id, "fs", false); st != xdr.ErrGrace {
 		t.Errorf("new lock during grace: %v", st)
 	}
-	eff, _ = tab.ReclaimComplete(far.ClientID, nil, start)
+	eff, _ = tab.ReclaimComplete(far.ClientID, nil)
 	if len(eff.Ended) != 1 || len(eff.Forget) != 1 || eff.Forget[0].Owner != "shared:far" {
 		t.Errorf("%+v", eff)
 	}
@@ -259,5 +259,41 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	tab.Discard(id)
 	if len(tab.clients)+len(tab.owners)+len(tab.sessions)+len(tab.opens)+len(tab.locks)+len(tab.files) != 0 {
 		t.Errorf("left: %+v", tab)
+	}
+}
+
+func TestGraceLastsUntilTheMissingAreForgotten(t *testing.T) {
+	tab := newTable()
+	id, _ := tab.client(t, "", "here", start)
+	tab.Begin("fs", fs.EpochID{Counter: 1}, false, [][]byte{[]byte("shared:gone")}, start)
+	if due := tab.GraceDue(start.Add(59 * time.Second)); len(due) != 0 {
+		t.Fatalf("%+v too early", due)
+	}
+	late := start.Add(time.Minute)
+	for range 2 { // the file system could not remove the record the first time
+		due := tab.GraceDue(late)
+		if len(due) != 1 || len(due[0].Forget) != 1 || due[0].Forget[0] != (Record{"fs", "shared:gone"}) {
+			t.Fatalf("%+v", due)
+		}
+		if st := tab.MayLock(id, "fs", false); st != xdr.ErrGrace {
+			t.Errorf("granted while the missing may still reclaim: %v", st)
+		}
+	}
+	if eff := tab.EndGrace("fs", late); len(eff.Ended) != 1 {
+		t.Errorf("%+v", eff)
+	}
+	if st := tab.MayLock(id, "fs", false); st != xdr.OK {
+		t.Error(st)
+	}
+}
+
+func TestWhoFinishedIsNotWaitedForAgain(t *testing.T) {
+	tab := newTable()
+	owners := [][]byte{[]byte("shared:one")}
+	tab.Begin("fs", fs.EpochID{Counter: 1}, false, owners, start)
+	tab.client(t, "", "one", start)
+	// The file system was undecided until now; its records could not be removed.
+	if _, eff := tab.Begin("fs", fs.EpochID{Counter: 2}, false, owners, start); len(eff.Ended) != 1 {
+		t.Errorf("%+v: grace lasts although nobody is missing", eff)
 	}
 }
