@@ -142,7 +142,7 @@ func (e *Engine) openCheckpointTree(c *checkpoint) (err error) {
 func (e *Engine) makeCheckpoint(name string, fork *fs.Pos, theirs *writeset.Set) (*checkpoint, error) {
 	e.checkMu.Lock()
 	defer e.checkMu.Unlock()
-	if len(e.checkpoints) >= maxCheckpoints {
+	if len(e.checkpoints) >= maxCheckpoints && !e.evictCheckpoint() {
 		return nil, fmt.Errorf("%d checkpoints are in use already: %w", maxCheckpoints, fs.ErrDelay)
 	}
 	c := &checkpoint{dir: e.checkpointPath(name), used: e.o.Now(), users: 1}
@@ -232,6 +232,22 @@ func (e *Engine) expireCheckpoints() {
 			e.dropCheckpoint(name)
 		}
 	}
+}
+
+// evictCheckpoint drops the one that nobody used for longest, if it can. Needs
+// checkMu.
+func (e *Engine) evictCheckpoint() bool {
+	oldest := ""
+	for name, c := range e.checkpoints {
+		if c.users == 0 && (oldest == "" || c.used.Before(e.checkpoints[oldest].used)) {
+			oldest = name
+		}
+	}
+	if oldest == "" {
+		return false
+	}
+	e.dropCheckpoint(oldest)
+	return true
 }
 
 // dropCheckpoint needs checkMu.

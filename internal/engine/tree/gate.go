@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/holdfast-fs/holdfast/internal/disk"
 )
 
 // gate enforces the write-ahead rule. Pebble flushes when it likes; a flush
@@ -30,10 +32,19 @@ func (g *gate) pass() error {
 	return (*f)(seq)
 }
 
+func isMarker(name string) bool { return strings.HasPrefix(filepath.Base(name), "marker.") }
+
 func isManifest(name string) bool { return strings.HasPrefix(filepath.Base(name), "MANIFEST-") }
 
 // Create implements vfs.FS.
 func (g *gate) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if isMarker(name) {
+		// A marker names a MANIFEST or a format. Its own name may become durable
+		// before what it names: pebble syncs the directory only afterwards.
+		if err := disk.SyncDir(g.FS, filepath.Dir(name)); err != nil {
+			return nil, err
+		}
+	}
 	f, err := g.FS.Create(name, c)
 	if err != nil || !isManifest(name) {
 		return f, err
