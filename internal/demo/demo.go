@@ -68,9 +68,9 @@ func Run(ctx context.Context, opt Options) (*Report, error) {
 		opt.WriteFor = defaultWriteFor
 	}
 	s := &story{opt: opt, out: newOutput(opt.Out), rep: &Report{Started: opt.Now().UTC(), Steps: []Step{}, Problems: []string{}}, regions: map[string]*region{}}
-	err := s.tell(ctx)
-	if err != nil {
+	if err := s.tell(ctx); err != nil {
 		s.problem("%v", err)
+		s.showLogs()
 	}
 	s.rep.Equal = s.rep.Equal && len(s.rep.Problems) == 0
 	if cleanErr := s.end(); cleanErr != nil {
@@ -117,6 +117,13 @@ func (s *story) tell(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// showLogs shows the end of the regions' logs, which are about to be removed.
+func (s *story) showLogs() {
+	for _, r := range s.regions {
+		fmt.Fprintf(s.opt.Out, "The end of the log of %s:\n%s\n", r.Region, r.lastWords())
+	}
 }
 
 // step runs one step and measures it.

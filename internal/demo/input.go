@@ -27,7 +27,7 @@ func chooseInput(from, scratch string) (*input, error) {
 	}
 	if from == "" {
 		from = filepath.Join(scratch, "input")
-		if err := generate(from); err != nil {
+		if err := generate(from, generatedDirs, generatedFiles); err != nil {
 			return nil, fmt.Errorf("make a tree to copy: %w", err)
 		}
 	}
@@ -86,14 +86,14 @@ const (
 
 // generate makes the same tree every time: text that compresses about as
 // source code does.
-func generate(dir string) error {
+func generate(dir string, dirs, files int) error {
 	r := rand.New(rand.NewPCG(7, 7))
-	for d := range generatedDirs {
+	for d := range dirs {
 		sub := filepath.Join(dir, fmt.Sprintf("part-%d", d/8), fmt.Sprintf("dir-%02d", d))
 		if err := os.MkdirAll(sub, 0o755); err != nil {
 			return err
 		}
-		for f := range generatedFiles {
+		for f := range files {
 			if err := os.WriteFile(filepath.Join(sub, fmt.Sprintf("file-%02d.txt", f)), prose(r, r.IntN(generatedMax)), 0o644); err != nil {
 				return err
 			}

@@ -67,8 +67,11 @@ type Failback struct {
 	// BytesChanged is the content written at the secondary since the failover,
 	// and that of the old primary's salvage, which had to be undone.
 	BytesChanged uint64 `json:"bytes_changed"`
-	BytesWire    uint64 `json:"bytes_wire"` // of the resync
-	Transfer     string `json:"transfer"`   // its kind: resync
+	// BytesWire is what the old primary received until it had everything.
+	BytesWire uint64 `json:"bytes_wire"`
+	// Transfer is "resync", or "stream" when the old primary had nothing that
+	// the secondary did not have.
+	Transfer string `json:"transfer"`
 }
 
 // Hashes are those of the whole content of both regions at one position.

@@ -50,11 +50,13 @@ func (s *story) judgeResync(ctx context.Context, step *Step) error {
 		return err
 	}
 	payload := s.judgeSalvage(sal)
-	t := st.Replication.LastTransfer
-	back := &Failback{BytesChanged: s.changed + payload + s.writtenSince(), BytesWire: t.BytesWire, Transfer: t.Kind}
+	back := &Failback{BytesChanged: s.changed + payload + s.writtenSince(), BytesWire: st.Replication.BytesReceived, Transfer: transferStream}
+	if t := st.Replication.LastTransfer; t.Kind != "" {
+		back.Transfer = t.Kind
+	}
 	s.rep.Failback = back
-	if t.Kind != "resync" {
-		s.problem("the failback must be a resync; it was: %q", t.Kind)
+	if back.Transfer != transferResync && s.rep.Failover.SalvageRecords > 0 || back.Transfer == transferBootstrap {
+		s.problem("the way home must be a resync, as the histories have forked; it was a %s", back.Transfer)
 	}
 	if limit := resyncLimit(back.BytesChanged, uint64(s.input.bytes)); back.BytesWire > limit {
 		s.problem("the resync moved %s for %s of changes; at most %s would have been in order", size(back.BytesWire), size(back.BytesChanged), size(limit))
@@ -62,6 +64,14 @@ func (s *story) judgeResync(ctx context.Context, step *Step) error {
 	step.did("%s over the wire for %s of changes; %d records set aside", size(back.BytesWire), size(back.BytesChanged), s.rep.Failover.SalvageRecords)
 	return nil
 }
+
+// Kinds of Failback.Transfer. Without a fork (everything had arrived before
+// the kill) the old primary only follows.
+const (
+	transferResync    = "resync"
+	transferBootstrap = "bootstrap"
+	transferStream    = "stream"
+)
 
 // writtenSince is the content of the known files written after the failover.
 func (s *story) writtenSince() (n uint64) {

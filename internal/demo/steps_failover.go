@@ -43,8 +43,8 @@ const firstWrite = "/first-write-after-the-failover"
 // writeAsSoonAsPossible is what a client does whose address has moved: it
 // connects, says that it reclaims nothing, and writes; again until that works.
 func (s *story) writeAsSoonAsPossible(ctx context.Context) (*nfsclient.Client, error) {
-	for {
-		c, err := s.tryToWrite(ctx)
+	for patience := shortAttempt; ; patience = min(patience*3/2, longAttempt) {
+		c, err := s.tryToWrite(ctx, patience)
 		if err == nil {
 			return c, nil
 		}
@@ -56,11 +56,15 @@ func (s *story) writeAsSoonAsPossible(ctx context.Context) (*nfsclient.Client, e
 	}
 }
 
-// attemptTimeout ends an attempt that the server answers with "later".
-const attemptTimeout = 250 * time.Millisecond
+// An attempt that the server answers with "later" ends soon, so that the next
+// one finds out in time; but a slow disk gets the time it needs.
+const (
+	shortAttempt = 20 * time.Millisecond
+	longAttempt  = 2 * time.Second
+)
 
-func (s *story) tryToWrite(ctx context.Context) (*nfsclient.Client, error) {
-	attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+func (s *story) tryToWrite(ctx context.Context, patience time.Duration) (*nfsclient.Client, error) {
+	attempt, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	c, err := s.eu().dial(attempt, writerOwner)
 	if err != nil {
