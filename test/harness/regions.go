@@ -66,9 +66,9 @@ type Regions struct {
 // Region is one `holdfast serve` in a namespace.
 type Region struct {
 	Name    string
-	NS      *Namespace
-	NFS     string // address for guests, port 2049
-	API     string // host:port within the namespace
+	NS      *Namespace // nil: this machine's own loopback
+	NFS     string     // address for guests, port 2049; without a namespace HOST:PORT
+	API     string     // host:port within the namespace
 	metrics string
 	guests  int
 	net     string // "10.96.1"
@@ -132,7 +132,7 @@ func (r *Region) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	r.cmd = r.NS.Command(context.Background(), r.bin, "serve", "--config", r.conf)
+	r.cmd = r.command(context.Background(), r.bin, "serve", "--config", r.conf)
 	r.cmd.Stdout, r.cmd.Stderr = log, log
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -140,23 +140,26 @@ func (r *Region) Start(t testing.TB) {
 	cmd := r.cmd
 	t.Cleanup(func() { r.end(cmd, syscall.SIGKILL) })
 	Eventually(t, 30*time.Second, "region "+r.Name+" is ready", func() error {
-		resp, err := r.http().Get("http://" + r.metrics + "/readyz")
-		if err != nil {
-			return err
+		status, text, err := r.Ready()
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%d: %s", status, text)
 		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			b, _ := io.ReadAll(resp.Body)
-			return fmt.Errorf("%s: %s", resp.Status, b)
-		}
-		return nil
+		return err
 	})
 }
 
-// Kill ends the region as a crash does; Stop as an operator does.
+// command prepares a command to run where the region runs.
+func (r *Region) command(ctx context.Context, args ...string) *exec.Cmd {
+	if r.NS != nil {
+		return r.NS.Command(ctx, args...)
+	}
+	return exec.CommandContext(ctx, args[0], args[1:]...)
+}
+
+// Kill ends the region as a crash does.
 func (r *Region) Kill(t testing.TB) { t.Helper(); r.end(r.cmd, syscall.SIGKILL) }
 
-// Stop ends the region cleanly and fails the test when it does not exit well.
+// Stop ends it as an operator does: cleanly; the test fails when it does not exit well.
 func (r *Region) Stop(t testing.TB) {
 	t.Helper()
 	if err := r.end(r.cmd, syscall.SIGTERM); err != nil {
@@ -173,13 +176,28 @@ func (r *Region) end(cmd *exec.Cmd, sig syscall.Signal) error {
 }
 
 func (r *Region) http() *http.Client {
-	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: r.NS.Dial, DisableKeepAlives: true}}
+	t := &http.Transport{DisableKeepAlives: true}
+	if r.NS != nil {
+		t.DialContext = r.NS.Dial
+	}
+	return &http.Client{Timeout: 30 * time.Second, Transport: t}
 }
 
 // EFS is a client of the region's API.
 func (r *Region) EFS() *efs.Client {
 	return efs.New(efs.Options{Region: r.Name, BaseEndpoint: aws.String("http://" + r.API), HTTPClient: r.http(),
 		Credentials: credentials.NewStaticCredentialsProvider(r.keys.AccessKey, r.keys.SecretKey, "")})
+}
+
+// plain asks a path of the metrics endpoint.
+func (r *Region) plain(path string) (status int, text string, err error) {
+	resp, err := r.http().Get("http://" + r.metrics + path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), err
 }
 
 // Get is TryGet for what must succeed.
@@ -220,7 +238,7 @@ func (r *Region) TryGet(path string, v any) error {
 // AWS runs Debian's AWS CLI against the region and gives what it prints.
 func (r *Region) AWS(t testing.TB, args ...string) (string, error) {
 	t.Helper()
-	cmd := r.NS.Command(context.Background(), append([]string{"/usr/bin/aws", "--region", r.Name, "--endpoint-url", "http://" + r.API, "--output", "json", "efs"}, args...)...)
+	cmd := r.command(context.Background(), append([]string{"/usr/bin/aws", "--region", r.Name, "--endpoint-url", "http://" + r.API, "--output", "json", "efs"}, args...)...)
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+r.keys.AccessKey, "AWS_SECRET_ACCESS_KEY="+r.keys.SecretKey, "AWS_EC2_METADATA_DISABLED=true")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
