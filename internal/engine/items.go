@@ -127,9 +127,12 @@ func (s *sender) elements(l []writeset.Element, cursor []byte) error {
 	for ; at < uint64(len(l)); at, step = at+1, 0 {
 		el := l[at]
 		var err error
-		if el.Kind == writeset.Data {
+		switch {
+		case el.Kind == writeset.Data:
 			err = s.data(el, at, step)
-		} else {
+		case el.Kind == writeset.Xattr && el.Name == "":
+			err = s.xattrs(el, at)
+		default:
 			err = s.element(el, at)
 		}
 		if err != nil {
@@ -155,6 +158,29 @@ func (s *sender) element(el writeset.Element, at uint64) error {
 		body = append(append(body, 1), v...)
 	}
 	return s.fn(Item{Cursor: elementCursor(at+1, 0), Body: body})
+}
+
+// xattrs sends that there are none, then those that there are. After a cut all
+// of it is sent again: it is little, and setting twice is setting once.
+func (s *sender) xattrs(el writeset.Element, at uint64) error {
+	if err := s.fn(Item{Cursor: elementCursor(at, 1), Body: append(el.Append([]byte{itemElement}), 0)}); err != nil {
+		return err
+	}
+	l, err := s.t.Xattrs(el.Ino)
+	if err != nil {
+		return err
+	}
+	for _, name := range l {
+		v, err := s.t.Value(writeset.Element{Kind: writeset.Xattr, Ino: el.Ino, Name: string(name)})
+		if err != nil {
+			return err
+		}
+		one := writeset.Element{Kind: writeset.Xattr, Ino: el.Ino, Name: string(name)}
+		if err := s.fn(Item{Cursor: elementCursor(at, 1), Body: append(append(one.Append([]byte{itemElement}), 1), v...)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *sender) data(el writeset.Element, at, step uint64) error {

@@ -115,7 +115,7 @@ func (e *Engine) change(decide func(v *tree.Tree, env rules.Env) (fs.Mutation, e
 // grows: these need space for good; the others must work on a full disk.
 func grows(m fs.Mutation) bool {
 	switch m.Kind() {
-	case fs.KindCreate, fs.KindLink, fs.KindWrite:
+	case fs.KindCreate, fs.KindLink, fs.KindWrite, fs.KindXattr, fs.KindClone:
 		return true
 	}
 	return false

@@ -90,6 +90,7 @@ const (
 	MaxWrite      = 1 << 20        // bytes of one write, the payload limit of a record
 	MaxExtentsCut = 1024           // extents that one mutation may change
 	MaxGroups     = 16             // AUTH_SYS supplementary groups
+	MaxXattrs     = 128            // of one inode, so that dropping it stays one bounded mutation
 	MaxXattrValue = 64 << 10       // bytes, Linux's XATTR_SIZE_MAX
 	MaxSetting    = 64 << 10       // bytes of a setting's value
 	MaxClientName = 1024           // bytes of a client owner, NFS4_OPAQUE_LIMIT

@@ -31,6 +31,7 @@ const (
 	ErrDelay                        // try again shortly
 	ErrNoXattr                      // ENODATA
 	ErrDQuot                        // EDQUOT
+	ErrXattrTooBig                  // E2BIG: an extended attribute's value
 )
 
 var errorText = [...]string{
@@ -42,6 +43,7 @@ var errorText = [...]string{
 	ErrStale: "stale file handle", ErrNotSupp: "operation not supported", ErrBadName: "name not allowed",
 	ErrSymlink: "is a symbolic link", ErrWrongType: "wrong type of file", ErrDelay: "try again later",
 	ErrNoXattr: "no such attribute", ErrDQuot: "quota exceeded",
+	ErrXattrTooBig: "extended attribute too large",
 }
 
 func (e Error) Error() string {

@@ -20,6 +20,9 @@ const (
 	KindSetting Kind = 10
 	KindClient  Kind = 11
 	KindNoop    Kind = 12
+	KindXattr   Kind = 13
+	KindPunch   Kind = 14
+	KindClone   Kind = 15
 )
 
 // Mutation is one resolved change: it already holds the new inode number, the
@@ -157,6 +160,39 @@ type Client struct {
 	Delete bool
 }
 
+// Xattr sets or removes an extended attribute (RFC 8276).
+type Xattr struct {
+	Ino    Ino
+	Name   Name // without a namespace prefix
+	Value  []byte
+	Delete bool
+	Time   Time
+}
+
+// Punch makes the bytes [From, To) of a file a hole; its size stays. The range
+// covers at most MaxExtentsCut extents.
+type Punch struct {
+	Ino       Ino
+	From      uint64
+	To        uint64
+	ClearMode uint32
+	Time      Time
+}
+
+// Clone makes the bytes at DstOffset of Dst those at SrcOffset of Src, by
+// reference: no payload is copied. Holes stay holes. Dst grows when it must.
+// Each range covers at most MaxExtentsCut extents; both files may be one, then
+// the ranges do not overlap.
+type Clone struct {
+	Src       Ino
+	SrcOffset uint64
+	Dst       Ino
+	DstOffset uint64
+	Length    uint64 // 1..MaxFileSize
+	ClearMode uint32 // of Dst
+	Time      Time
+}
+
 // Noop changes nothing. It marks a position.
 type Noop struct{}
 
@@ -192,6 +228,15 @@ func (*Setting) Kind() Kind { return KindSetting }
 
 // Kind implements Mutation.
 func (*Client) Kind() Kind { return KindClient }
+
+// Kind implements Mutation.
+func (*Xattr) Kind() Kind { return KindXattr }
+
+// Kind implements Mutation.
+func (*Punch) Kind() Kind { return KindPunch }
+
+// Kind implements Mutation.
+func (*Clone) Kind() Kind { return KindClone }
 
 // Kind implements Mutation.
 func (*Noop) Kind() Kind { return KindNoop }

@@ -106,6 +106,32 @@ func (m *Client) appendBody(b []byte) []byte {
 	return putBool(putString(b, m.Owner), m.Delete)
 }
 
+func (m *Xattr) appendBody(b []byte) []byte {
+	b = putUint(b, uint64(m.Ino))
+	b = putString(b, m.Name)
+	b = putString(b, m.Value)
+	b = putBool(b, m.Delete)
+	return putTime(b, m.Time)
+}
+
+func (m *Punch) appendBody(b []byte) []byte {
+	b = putUint(b, uint64(m.Ino))
+	b = putUint(b, m.From)
+	b = putUint(b, m.To)
+	b = putUint(b, uint64(m.ClearMode))
+	return putTime(b, m.Time)
+}
+
+func (m *Clone) appendBody(b []byte) []byte {
+	b = putUint(b, uint64(m.Src))
+	b = putUint(b, m.SrcOffset)
+	b = putUint(b, uint64(m.Dst))
+	b = putUint(b, m.DstOffset)
+	b = putUint(b, m.Length)
+	b = putUint(b, uint64(m.ClearMode))
+	return putTime(b, m.Time)
+}
+
 func (m *Noop) appendBody(b []byte) []byte { return b }
 
 func parseBody(k Kind, d *decoder) Mutation {
@@ -140,6 +166,20 @@ func parseBody(k Kind, d *decoder) Mutation {
 		return &Setting{Key: string(d.bytes(MaxName)), Value: append([]byte(nil), d.bytes(MaxSetting)...), Delete: d.bool()}
 	case KindClient:
 		return &Client{Owner: append([]byte(nil), d.bytes(MaxClientName)...), Delete: d.bool()}
+	case KindXattr:
+		return &Xattr{Ino: Ino(d.uint()), Name: d.name(), Value: append([]byte(nil), d.bytes(MaxXattrValue)...), Delete: d.bool(), Time: d.time()}
+	case KindPunch:
+		m := &Punch{Ino: Ino(d.uint()), From: d.uint(), To: d.uint(), ClearMode: d.uint32(), Time: d.time()}
+		if m.From >= m.To || m.To > MaxFileSize {
+			d.fail("hole out of range")
+		}
+		return m
+	case KindClone:
+		m := &Clone{Src: Ino(d.uint()), SrcOffset: d.uint(), Dst: Ino(d.uint()), DstOffset: d.uint(), Length: d.uint(), ClearMode: d.uint32(), Time: d.time()}
+		if m.Length == 0 || m.Length > MaxFileSize || m.SrcOffset > MaxFileSize-m.Length || m.DstOffset > MaxFileSize-m.Length {
+			d.fail("clone out of range")
+		}
+		return m
 	case KindNoop:
 		return &Noop{}
 	}

@@ -124,3 +124,57 @@ type RenameResult struct {
 	Victim   Ino // 0: nothing was replaced
 	Seq      uint64
 }
+
+// XattrHow says whether an extended attribute may or must exist (RFC 8276 §8.4.3).
+type XattrHow uint8
+
+// The ways to set one.
+const (
+	XattrEither XattrHow = iota
+	XattrCreate
+	XattrReplace
+)
+
+// XattrRequest asks to set (Value not nil) or remove an extended attribute.
+type XattrRequest struct {
+	Cred   Cred
+	Ino    Ino
+	Name   Name
+	Value  []byte // at most MaxXattrValue bytes; kept by nobody after the call
+	Remove bool
+	How    XattrHow
+}
+
+// XattrResult holds the inode's change.
+type XattrResult struct {
+	Change ChangeInfo
+	Seq    uint64
+}
+
+// RangeRequest asks to allocate or to punch the bytes [Offset, Offset+Length)
+// of a file that is open for writing.
+type RangeRequest struct {
+	Cred   Cred
+	Ino    Ino
+	Offset uint64
+	Length uint64
+}
+
+// CloneRequest asks to make a range of Dst the same as one of Src, by
+// reference. Length 0 means to the end of Src. Src is open for reading, Dst
+// for writing.
+type CloneRequest struct {
+	Cred      Cred
+	Src       Ino
+	SrcOffset uint64
+	Dst       Ino
+	DstOffset uint64
+	Length    uint64
+}
+
+// CloneResult tells how many bytes were cloned: fewer than asked when Src ends
+// before.
+type CloneResult struct {
+	N   uint64
+	Seq uint64
+}

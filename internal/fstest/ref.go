@@ -50,6 +50,7 @@ type inode struct {
 	data    content
 	entries map[fs.Name]*entry // of a directory
 	next    uint64             // cookie of its next entry
+	xattrs  map[fs.Name][]byte
 }
 
 type entry struct {

@@ -44,6 +44,22 @@ type FileSystem interface {
 	SetAttr(ctx context.Context, r *fs.SetAttrRequest) (fs.Result, error)
 	Write(ctx context.Context, r *fs.WriteRequest) (fs.WriteResult, error)
 
+	// Extended attributes (RFC 8276); names are without a namespace prefix.
+	// Reading needs read permission, changing write permission.
+	GetXattr(c *fs.Cred, ino fs.Ino, name fs.Name) ([]byte, error) // fs.ErrNoXattr
+	ListXattrs(c *fs.Cred, ino fs.Ino) ([]fs.Name, error)          // in byte order
+	ChangeXattr(ctx context.Context, r *fs.XattrRequest) (fs.XattrResult, error)
+
+	// Seek finds the next data (or hole) at or after offset; the end of the
+	// file is a hole. ok is false when there is none (RFC 7862 §15.11).
+	Seek(ino fs.Ino, offset uint64, data bool) (at uint64, ok bool, err error)
+	// Allocate makes sure that the file reaches to the end of the range and
+	// that there is room on the disk now; Deallocate makes the range a hole.
+	Allocate(ctx context.Context, r *fs.RangeRequest) (fs.Result, error)
+	Deallocate(ctx context.Context, r *fs.RangeRequest) (fs.Result, error)
+	// Clone shares the bytes of Src with Dst: no copying, whatever the length.
+	Clone(ctx context.Context, r *fs.CloneRequest) (fs.CloneResult, error)
+
 	// WaitCommitted waits until everything up to seq is committed. An error
 	// means that it may be lost: never acknowledge then.
 	WaitCommitted(ctx context.Context, seq uint64) error

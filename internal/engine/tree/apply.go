@@ -97,6 +97,12 @@ func (x *tx) mutation(m fs.Mutation) error {
 		return x.setOrDelete(settingKey(m.Key), m.Value, m.Delete)
 	case *fs.Client:
 		return x.setOrDelete(clientKey(m.Owner), nil, m.Delete)
+	case *fs.Xattr:
+		return x.xattr(m)
+	case *fs.Punch:
+		return x.punch(m)
+	case *fs.Clone:
+		return x.clone(m)
 	case *fs.Noop:
 		return nil
 	}

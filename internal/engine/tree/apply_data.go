@@ -142,7 +142,7 @@ func (x *tx) drop(n *Inode) error {
 	}
 	x.gone = append(x.gone, n.Ino)
 	x.meta.Files--
-	return nil
+	return x.dropXattrs(n)
 }
 
 func (x *tx) reclaim(m *fs.Reclaim) error {

@@ -13,6 +13,7 @@ type Inode struct {
 	NextCookie uint64 // directories: the next entry's cookie
 	Entries    uint64 // directories: how many there are
 	Target     string // symbolic links
+	Xattrs     uint64 // how many extended attributes there are
 	Pending    bool   // extents beyond Size wait for Reclaim
 	Dropped    bool   // it has neither name nor holder: Reclaim removes it
 	Stamp      fs.Stamp
@@ -31,7 +32,7 @@ func (n *Inode) encode() []byte {
 	b := make([]byte, 0, 128+len(n.Target))
 	b = append(b, inodeVersion, byte(n.Type))
 	for _, v := range [...]uint64{uint64(n.Mode), uint64(n.Nlink), uint64(n.UID), uint64(n.GID), n.Size, n.Used,
-		uint64(n.Major), uint64(n.Minor), n.Change, uint64(n.Parent), n.NextCookie, n.Entries} {
+		uint64(n.Major), uint64(n.Minor), n.Change, uint64(n.Parent), n.NextCookie, n.Entries, n.Xattrs} {
 		b = binary.AppendUvarint(b, v)
 	}
 	for _, t := range [...]fs.Time{n.Atime, n.Mtime, n.Ctime, n.Btime} {
@@ -63,7 +64,7 @@ func decodeInode(ino fs.Ino, b []byte) (*Inode, error) {
 	n.Mode, n.Nlink, n.UID, n.GID = uint32(r.uint()), uint32(r.uint()), uint32(r.uint()), uint32(r.uint())
 	n.Size, n.Used = r.uint(), r.uint()
 	n.Major, n.Minor = uint32(r.uint()), uint32(r.uint())
-	n.Change, n.Parent, n.NextCookie, n.Entries = r.uint(), fs.Ino(r.uint()), r.uint(), r.uint()
+	n.Change, n.Parent, n.NextCookie, n.Entries, n.Xattrs = r.uint(), fs.Ino(r.uint()), r.uint(), r.uint(), r.uint()
 	for _, t := range [...]*fs.Time{&n.Atime, &n.Mtime, &n.Ctime, &n.Btime} {
 		*t = fs.Time{Sec: r.int(), Nsec: uint32(r.uint())}
 	}

@@ -18,6 +18,7 @@ import (
 //	p ino              pending: extents beyond its end wait for Reclaim
 //	r owner            reclaim record of an NFS client
 //	s key              setting
+//	x ino name         extended attribute          -> stamp, value
 //	z part             progress of a stage (of no meaning in a live tree)
 const (
 	prefixCookie  = 'c'
@@ -30,6 +31,7 @@ const (
 	prefixPending = 'p'
 	prefixClient  = 'r'
 	prefixSetting = 's'
+	prefixXattr   = 'x'
 	prefixStage   = 'z'
 )
 
@@ -53,6 +55,10 @@ func settingKey(k string) []byte              { return append([]byte{prefixSetti
 func clientKey(owner []byte) []byte           { return append([]byte{prefixClient}, owner...) }
 func entryKey(dir fs.Ino, name fs.Name) []byte {
 	return append(key8(prefixEntry, uint64(dir)), name...)
+}
+
+func xattrKey(ino fs.Ino, name fs.Name) []byte {
+	return append(key8(prefixXattr, uint64(ino)), name...)
 }
 
 // after is the first key behind every key that begins with k.

@@ -78,8 +78,27 @@ func (s *StageBatch) Element(e writeset.Element, present bool, v []byte) error {
 		return s.point(settingKey(e.Name), present, v)
 	case writeset.Client:
 		return s.point(clientKey([]byte(e.Name)), present, v)
+	case writeset.Xattr:
+		if e.Name == "" {
+			return s.dropXattrs(e.Ino)
+		}
+		return s.point(xattrKey(e.Ino, fs.Name(e.Name)), present, v)
 	}
 	return &fs.DecodeError{What: "staged element", Detail: fmt.Sprintf("kind %d", e.Kind)}
+}
+
+// dropXattrs removes all extended attributes of an inode; those that the other
+// replica has follow.
+func (s *StageBatch) dropXattrs(ino fs.Ino) error {
+	lo := key8(prefixXattr, uint64(ino))
+	var keys [][]byte
+	err := scan(s.b, lo, after(lo), func(k, _ []byte) error { keys = append(keys, append([]byte(nil), k...)); return nil })
+	for _, k := range keys {
+		if err == nil {
+			err = s.b.Delete(k, nil)
+		}
+	}
+	return err
 }
 
 func (s *StageBatch) point(k []byte, present bool, v []byte) error {
@@ -272,6 +291,8 @@ func (t *Tree) Value(e writeset.Element) ([]byte, error) {
 		return t.get(settingKey(e.Name))
 	case writeset.Client:
 		return t.get(clientKey([]byte(e.Name)))
+	case writeset.Xattr:
+		return t.get(xattrKey(e.Ino, fs.Name(e.Name)))
 	}
 	return nil, fmt.Errorf("element of kind %d has no value of its own", e.Kind)
 }

@@ -20,6 +20,7 @@ const (
 	Data    Kind = 3 // bytes [From, To) of a file
 	Setting Kind = 4
 	Client  Kind = 5
+	Xattr   Kind = 6
 )
 
 // End is the To of data that reaches to the end of the largest file.
@@ -29,7 +30,7 @@ const End = uint64(1) << 62
 type Element struct {
 	Kind Kind
 	Ino  fs.Ino // Inode, Entry (the directory), Data
-	Name string // Entry, Setting (its key), Client (its owner)
+	Name string // Entry, Setting (its key), Client (its owner), Xattr
 	From uint64
 	To   uint64
 }
@@ -78,6 +79,15 @@ func (s *Set) Add(m fs.Mutation) {
 		s.point(Element{Kind: Setting, Name: m.Key})
 	case *fs.Client:
 		s.point(Element{Kind: Client, Name: string(m.Owner)})
+	case *fs.Xattr:
+		s.inode(m.Ino)
+		s.point(Element{Kind: Xattr, Ino: m.Ino, Name: string(m.Name)})
+	case *fs.Punch:
+		s.inode(m.Ino)
+		s.span(m.Ino, m.From, m.To)
+	case *fs.Clone:
+		s.inode(m.Dst)
+		s.span(m.Dst, m.DstOffset, m.DstOffset+m.Length)
 	case *fs.Epoch, *fs.Noop:
 		// The list of epochs travels with every checkpoint.
 	}
@@ -102,6 +112,7 @@ func (s *Set) removed(ino fs.Ino, last bool) {
 	s.inode(ino)
 	if last {
 		s.span(ino, 0, End)
+		s.point(Element{Kind: Xattr, Ino: ino}) // without a name: all of them
 	}
 }
 
@@ -216,7 +227,7 @@ func Parse(b []byte) (e Element, rest []byte, err error) {
 		return bad("empty")
 	}
 	e.Kind, b = Kind(b[0]), b[1:]
-	if e.Kind < Inode || e.Kind > Client {
+	if e.Kind < Inode || e.Kind > Xattr {
 		return bad("unknown kind")
 	}
 	ok := true
