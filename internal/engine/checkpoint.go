@@ -46,6 +46,15 @@ type spec struct {
 	WriteSet []byte `json:"write_set"`
 }
 
+// answers reports whether the checkpoint is for this fork: a name may have been
+// given twice.
+func (s *spec) answers(fork *fs.Pos) bool {
+	if s.Whole || fork == nil {
+		return s.Whole && fork == nil
+	}
+	return s.Fork == *fork
+}
+
 // CheckpointInfo describes a checkpoint to a destination.
 type CheckpointInfo struct {
 	Pos    fs.Pos          `json:"position"`
@@ -62,6 +71,12 @@ func (e *Engine) OpenCheckpoint(name string, fork *fs.Pos, theirs *writeset.Set)
 		return CheckpointInfo{}, err
 	}
 	c, err := e.findCheckpoint(name)
+	if err == nil && !c.spec.answers(fork) {
+		e.releaseUser(c)
+		if err = e.ReleaseCheckpoint(name); err == nil {
+			err = ErrNoCheckpoint
+		}
+	}
 	if errors.Is(err, ErrNoCheckpoint) {
 		c, err = e.makeCheckpoint(name, fork, theirs)
 	}

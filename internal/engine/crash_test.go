@@ -273,7 +273,7 @@ func (p *crashPair) attempt(fork *fs.Pos) {
 	name := p.other.StageName()
 	if name == "" {
 		p.names++
-		name = "transfer-" + string(rune('a'+p.names%26))
+		name = fmt.Sprintf("transfer-%d", p.names)
 	}
 	if err := p.transferOnce(name, fork, false); err != nil {
 		p.fail("transfer", err)

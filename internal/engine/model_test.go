@@ -110,6 +110,11 @@ func newWorld(t *testing.T, seed uint64) *world {
 func newWorldOn(t *testing.T, seed uint64, d disk.FS) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 2)), clock: fstest.NewClock(start)}
 	w.o = testOptions(d, w.clock, "fs-a", seed)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %d; the last operations:\n%s", seed, strings.Join(w.log[max(0, len(w.log)-40):], "\n"))
+		}
+	})
 	w.e = newWriter(t, w.o)
 	w.adopt(fstest.NewModel(w.clock, w.e))
 	w.compare()

@@ -87,6 +87,9 @@ func (e *Engine) OpenStage(name string, lineage fs.Lineage, info CheckpointInfo,
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
+	if fork != nil && fork.Seq > info.Pos.Seq {
+		return nil, fmt.Errorf("a checkpoint at %s cannot hold what changed since %s", info.Pos, fork)
+	}
 	e.stageMu.Lock()
 	defer e.stageMu.Unlock()
 	if Mode(e.mode.Load()) == Writer {
