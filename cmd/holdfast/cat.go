@@ -35,7 +35,7 @@ func newCatCommand() *cobra.Command {
 			}
 			n, err := f.CopyTo(cmd.Context(), cmd.OutOrStdout())
 			if err != nil {
-				return fmt.Errorf("the output of %s ended after %d of %d bytes: %w", p.url, n, f.Info.Size, err)
+				return who.explain(fmt.Errorf("the output of %s ended after %d of %d bytes: %w", p.url, n, f.Info.Size, err))
 			}
 			return nil
 		},

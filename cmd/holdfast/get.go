@@ -42,7 +42,7 @@ func newGetCommand() *cobra.Command {
 				done, err := client.FetchTree(cmd.Context(), p.path, args[1], workers, bar.tally)
 				bar.done()
 				if err != nil {
-					return incomplete(err, done)
+					return who.explain(incomplete(err, done))
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "copied %s to %s\n", copied(done), args[1])
 				return nil
@@ -56,7 +56,7 @@ func newGetCommand() *cobra.Command {
 				local = filepath.Join(local, path.Base(p.path))
 			}
 			_, err = client.FetchFile(cmd.Context(), p.path, local)
-			return err
+			return who.explain(err)
 		},
 	}
 	who.register(c)

@@ -31,7 +31,7 @@ func newLsCommand() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			return client.Walk(cmd.Context(), p.path, func(at string, i nfsclient.Info) error {
+			return who.explain(client.Walk(cmd.Context(), p.path, func(at string, i nfsclient.Info) error {
 				if at == p.path && i.Type == fs.TypeDir {
 					return nil
 				}
@@ -46,7 +46,7 @@ func newLsCommand() *cobra.Command {
 					return nfsclient.ErrSkipDir
 				}
 				return nil
-			})
+			}))
 		},
 	}
 	who.register(c)

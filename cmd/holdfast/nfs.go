@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -13,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/nfsclient"
 )
 
@@ -61,6 +64,17 @@ func (f *nfsFlags) dial(ctx context.Context, p place) (*nfsclient.Client, error)
 		return nil, fmt.Errorf("%w; is the region serving, and is this the NFS address of its configuration (nfs.listen)?", err)
 	}
 	return c, nil
+}
+
+// explain adds what holds and what to do to refusals that have a usual reason.
+func (f *nfsFlags) explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrROFS):
+		return fmt.Errorf("%w\nThis file system is the destination of a replication, or an old primary that was superseded.\nWrite in the region that is the primary now, or fail over first", err)
+	case errors.Is(err, iofs.ErrPermission):
+		return fmt.Errorf("%w\nThe server was asked as user %d, group %d; --uid and --gid choose others (a new file system belongs to user 0)", err, f.uid, f.gid)
+	}
+	return err
 }
 
 // progress shows a growing number of bytes while w is a terminal.

@@ -48,12 +48,12 @@ func newPutCommand() *cobra.Command {
 				done, err := client.CopyTree(cmd.Context(), args[0], p.path, workers, bar.tally)
 				bar.done()
 				if err != nil {
-					return incomplete(err, done)
+					return who.explain(incomplete(err, done))
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "copied %s to %s\n", copied(done), p.url)
 				return nil
 			}
-			return putFile(cmd.Context(), client, args[0], fi, p)
+			return who.explain(putFile(cmd.Context(), client, args[0], fi, p))
 		},
 	}
 	who.register(c)

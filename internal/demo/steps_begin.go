@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"path"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -181,7 +180,7 @@ func (s *story) kill(ctx context.Context, step *Step) error {
 		return fmt.Errorf("a writer failed: %w", err)
 	}
 	s.rep.Lag = lag
-	step.did("%s was killed under %d writers; %d writes were acknowledged", path.Base(s.us().Region), writers, len(s.writes.all()))
+	step.did("%s was killed under %d writers; %d writes were acknowledged", primary, writers, len(s.writes.all()))
 	return nil
 }
 
