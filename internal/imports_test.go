@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"journal":            {"fs", "disk"},
 	"engine":             {"fs", "disk", "journal"},
 	"engine/rules":       {"fs"},
-	"engine/tree":        {"fs", "engine/writeset"},
+	"engine/tree":        {"fs", "disk", "engine/writeset"},
 	"engine/writeset":    {"fs"},
 	"nfs":                {"fs"},
 	"nfs/xdr":            {},
