@@ -189,7 +189,7 @@ func (t *treeFetch) finish() error {
 	}
 	for i := len(t.dirs) - 1; i >= 0; i-- {
 		d := t.dirs[i]
-		if err := os.Chmod(d.local, d.info.FileMode().Perm()); err != nil {
+		if err := os.Chmod(d.local, d.info.FileMode()); err != nil {
 			return err
 		}
 		if err := setMtime(d.local, d.info.Mtime); err != nil {

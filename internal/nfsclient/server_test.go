@@ -11,7 +11,10 @@ import (
 	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/fstest"
 	"github.com/holdfast-fs/holdfast/internal/nfs"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const exportName = "fs-0123456789abcdef0"
 
@@ -91,7 +94,6 @@ func (l *lab) ctx() context.Context {
 // wire is a Dialer whose connections can be cut.
 type wire struct {
 	mu    sync.Mutex
-	conns []*cuttable
 	dials int
 	// cutAfter, if positive, lets a connection end instead of delivering its
 	// n-th read: the server has carried out what nobody hears of.
@@ -108,18 +110,7 @@ func (w *wire) DialContext(ctx context.Context, network, address string) (net.Co
 	defer w.mu.Unlock()
 	c := &cuttable{Conn: nc, left: w.cutAfter, counts: w.cutAfter > 0}
 	w.dials++
-	w.conns = append(w.conns, c)
 	return c, nil
-}
-
-// cut ends all connections.
-func (w *wire) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range w.conns {
-		c.Close()
-	}
-	w.conns = nil
 }
 
 type cuttable struct {
