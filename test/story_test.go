@@ -260,20 +260,7 @@ umount /mnt/n`)
 
 func (s *story) salvageHolds(lost []string) {
 	s.t.Helper()
-	var a struct {
-		Salvages []struct {
-			Paths []struct {
-				Path string `json:"path"`
-			} `json:"paths"`
-		} `json:"salvages"`
-	}
-	s.us.Get(s.t, "file-systems/"+s.usFS+"/salvage", &a)
-	have := make(map[string]bool)
-	for _, x := range a.Salvages {
-		for _, p := range x.Paths {
-			have[p.Path] = true
-		}
-	}
+	have := s.salvaged(s.us, s.usFS)
 	for _, f := range lost {
 		if !have["/w/"+f] {
 			s.t.Errorf("file %s was acknowledged and lost, but the salvage does not have it (it has %d paths)", f, len(have))

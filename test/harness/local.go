@@ -46,6 +46,9 @@ func NewStoppedRegions(t testing.TB) *Regions {
 		g.R[i] = &Region{Name: name, bin: Binary(t), keys: &g.keys, conf: s.Regions[i].Config,
 			NFS: s.Regions[i].NFS, API: fmt.Sprintf("127.0.0.1:%d", ports[i].API),
 			metrics: fmt.Sprintf("127.0.0.1:%d", ports[i].Metrics), Log: filepath.Join(dir, name+".log")}
+		// The shortest lease: a client that a test leaves behind holds up a
+		// file system for one lease after a restart.
+		g.R[i].Edit(t, "  mount_target_port:", "  lease_seconds: 5\n  mount_target_port:")
 	}
 	g.CopyLogs(t)
 	return g

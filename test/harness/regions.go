@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -127,6 +128,28 @@ func edit(t testing.TB, file string, oldnew ...string) {
 // Start runs the region and waits until it is ready.
 func (r *Region) Start(t testing.TB) {
 	t.Helper()
+	r.start(t, func(status int, text string) error {
+		if status != http.StatusOK {
+			return fmt.Errorf("%d: %s", status, text)
+		}
+		return nil
+	})
+}
+
+// StartUnready is Start for a region of which not everything is well: it waits
+// until the region serves.
+func (r *Region) StartUnready(t testing.TB) {
+	t.Helper()
+	r.start(t, func(status int, text string) error {
+		if strings.HasPrefix(text, "starting") {
+			return errors.New(text)
+		}
+		return nil
+	})
+}
+
+func (r *Region) start(t testing.TB, up func(status int, text string) error) {
+	t.Helper()
 	log, err := os.OpenFile(r.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -141,10 +164,10 @@ func (r *Region) Start(t testing.TB) {
 	t.Cleanup(func() { r.end(cmd, syscall.SIGKILL) })
 	Eventually(t, 30*time.Second, "region "+r.Name+" is ready", func() error {
 		status, text, err := r.Ready()
-		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("%d: %s", status, text)
+		if err != nil {
+			return err
 		}
-		return err
+		return up(status, text)
 	})
 }
 
