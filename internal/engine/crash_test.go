@@ -160,7 +160,7 @@ func (w *crashWorld) restartAcked() {
 // be created or opened, and written.
 func TestACrashDuringTheFirstMomentsOfAFileSystem(t *testing.T) {
 	for n := 1; n < 80; n++ {
-		for seed := range uint64(4) {
+		for seed := range uint64(2) {
 			c := newCrasher(disk.NewMem(), seed*1000+uint64(n))
 			o := testOptions(c, newClock(), "fs-1", seed)
 			c.arm(n)

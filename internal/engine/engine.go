@@ -76,6 +76,7 @@ type Engine struct {
 
 	mode   atomic.Int32
 	failed atomic.Pointer[error]
+	damage atomic.Pointer[error] // first damage met by a read
 	closed atomic.Bool
 	epoch  atomic.Pointer[fs.EpochID]
 

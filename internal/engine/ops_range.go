@@ -120,21 +120,22 @@ func (e *Engine) Deallocate(ctx context.Context, r *fs.RangeRequest) (res fs.Res
 
 // Clone shares bytes between files, in steps of one mutation.
 func (e *Engine) Clone(ctx context.Context, r *fs.CloneRequest) (res fs.CloneResult, err error) {
-	step := *r
-	if step.Length == 0 { // fixed once: cloning a file behind itself moves its end
-		a, err := e.GetAttr(r.Src)
-		if err != nil || a.Size <= r.SrcOffset {
-			return res, err
-		}
-		step.Length = a.Size - r.SrcOffset
-	}
-	want := step.Length
+	step, want := *r, r.Length
 	for ctx.Err() == nil {
 		n := uint64(0)
 		err = e.change(func(v *tree.Tree, env rules.Env) (fs.Mutation, error) {
 			m, err := rules.Clone(v, &step, env)
 			if err != nil || m == nil {
 				return nil, err
+			}
+			if res.N == 0 { // fixed once: cloning a file behind itself moves its end
+				a, err := v.Attr(r.Src)
+				if err != nil {
+					return nil, err
+				}
+				if left := a.Size - r.SrcOffset; want == 0 || want > left {
+					want = left
+				}
 			}
 			n = m.Length
 			return m, e.settle(r.Dst)

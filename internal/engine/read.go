@@ -17,7 +17,7 @@ func (e *Engine) view(fn func(t *tree.Tree) error) error {
 	if e.t == nil {
 		return fs.ErrDelay
 	}
-	return fn(e.t)
+	return e.noteDamage(fn(e.t))
 }
 
 // Lineage is the identity of the data; zero while nothing was received.
@@ -128,7 +128,7 @@ func (e *Engine) Read(_ context.Context, ino fs.Ino, offset uint64, p []byte) (n
 	}
 	for _, x := range pieces {
 		if err := j.Read(x.addr, x.from, x.p); err != nil {
-			return 0, false, err
+			return 0, false, e.noteDamage(err)
 		}
 	}
 	return n, eof, nil

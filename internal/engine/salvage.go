@@ -186,6 +186,12 @@ func (p *pathFinder) add(m fs.Mutation) {
 		p.op(m.Ino, "set attributes")
 	case *fs.Write:
 		p.op(m.Ino, "write")
+	case *fs.Punch:
+		p.op(m.Ino, "punch")
+	case *fs.Clone:
+		p.op(m.Dst, "clone")
+	case *fs.Xattr:
+		p.op(m.Ino, "set extended attributes")
 	}
 }
 

@@ -32,6 +32,8 @@ func (m *Model) look(o *Op) error {
 			return fmt.Errorf("target %q, want %q", got, want)
 		}
 		return sameError(rerr, err)
+	case OpSeek:
+		return m.seek(o)
 	case OpHold:
 		m.Ref.Hold(o.Ino)
 		m.FS.Hold(m.ino(o.Ino))
@@ -130,6 +132,9 @@ func (m *Model) Compare() error {
 
 func (m *Model) compareInode(ino fs.Ino) (children []fs.Ino, err error) {
 	if err := m.sameAttrs(ino); err != nil {
+		return nil, err
+	}
+	if err := m.sameXattrs(ino); err != nil {
 		return nil, err
 	}
 	switch n := m.Ref.inodes[ino]; n.attr.Type {

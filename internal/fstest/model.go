@@ -25,6 +25,13 @@ type Subject interface {
 	Rename(ctx context.Context, r *fs.RenameRequest) (fs.RenameResult, error)
 	SetAttr(ctx context.Context, r *fs.SetAttrRequest) (fs.Result, error)
 	Write(ctx context.Context, r *fs.WriteRequest) (fs.WriteResult, error)
+	GetXattr(c *fs.Cred, ino fs.Ino, name fs.Name) ([]byte, error)
+	ListXattrs(c *fs.Cred, ino fs.Ino) ([]fs.Name, error)
+	ChangeXattr(ctx context.Context, r *fs.XattrRequest) (fs.XattrResult, error)
+	Seek(ino fs.Ino, offset uint64, data bool) (at uint64, ok bool, err error)
+	Allocate(ctx context.Context, r *fs.RangeRequest) (fs.Result, error)
+	Deallocate(ctx context.Context, r *fs.RangeRequest) (fs.Result, error)
+	Clone(ctx context.Context, r *fs.CloneRequest) (fs.CloneResult, error)
 	Hold(ino fs.Ino)
 	Release(ino fs.Ino)
 	Clients() ([][]byte, error)
@@ -93,6 +100,12 @@ func (m *Model) Do(o *Op) (Done, error) {
 		return m.write(o)
 	case OpClient:
 		return m.client(o)
+	case OpXattr:
+		return m.xattr(o)
+	case OpPunch, OpAllocate:
+		return m.reserve(o)
+	case OpClone:
+		return m.clone(o)
 	}
 	return Done{}, m.look(o)
 }

@@ -28,10 +28,15 @@ const (
 	OpRelease
 	OpClient // adds or removes a reclaim record
 	OpGraceEnded
+	OpXattr
+	OpPunch
+	OpAllocate
+	OpClone
+	OpSeek
 )
 
 var opNames = [...]string{"create", "link", "remove", "rename", "setattr", "write", "read", "readdir", "lookup",
-	"access", "readlink", "hold", "release", "client", "grace-ended"}
+	"access", "readlink", "hold", "release", "client", "grace-ended", "xattr", "punch", "allocate", "clone", "seek"}
 
 // Op is one operation. Inode numbers are those of the reference file system.
 // It holds everything that matters, the time included, so that the same list
@@ -55,8 +60,11 @@ type Op struct {
 	Data    []byte
 	Len     int // of a read; entries in a page of a listing
 	Want    fs.Access
-	Delete  bool // of a client
+	Delete  bool // of a client or an extended attribute
 	Special [8]byte
+	How     fs.XattrHow
+	Length  uint64 // of a range
+	At      uint64 // in the other file of a clone, To
 }
 
 func (o *Op) String() string {
@@ -82,6 +90,12 @@ func (o *Op) String() string {
 		return fmt.Sprintf("%s %d want %d", s, o.Ino, o.Want)
 	case OpClient:
 		return fmt.Sprintf("%s %q delete %v", s, o.Name, o.Delete)
+	case OpXattr:
+		return fmt.Sprintf("%s %d %.10q, %d bytes, delete %v, how %d", s, o.Ino, o.Name, len(o.Data), o.Delete, o.How)
+	case OpPunch, OpAllocate, OpSeek:
+		return fmt.Sprintf("%s %d at %d, %d bytes", s, o.Ino, o.Offset, o.Length)
+	case OpClone:
+		return fmt.Sprintf("%s %d at %d to %d at %d, %d bytes", s, o.Ino, o.Offset, o.To, o.At, o.Length)
 	}
 	return fmt.Sprintf("%s %d", s, o.Ino)
 }
@@ -139,8 +153,9 @@ func (g *Gen) Restarted() { g.held = nil }
 var weights = [...]struct {
 	kind   OpKind
 	weight int
-}{{OpCreate, 200}, {OpLink, 70}, {OpRemove, 130}, {OpRename, 140}, {OpSetAttr, 110}, {OpRead, 40}, {OpReadDir, 20},
-	{OpLookup, 20}, {OpAccess, 20}, {OpReadlink, 10}, {OpHold, 40}, {OpRelease, 30}, {OpClient, 10}, {OpGraceEnded, 10}}
+}{{OpCreate, 180}, {OpLink, 60}, {OpRemove, 120}, {OpRename, 130}, {OpSetAttr, 100}, {OpRead, 30}, {OpReadDir, 20},
+	{OpLookup, 20}, {OpAccess, 20}, {OpReadlink, 10}, {OpHold, 40}, {OpRelease, 30}, {OpClient, 10}, {OpGraceEnded, 10},
+	{OpXattr, 40}, {OpPunch, 30}, {OpAllocate, 10}, {OpClone, 40}, {OpSeek, 10}}
 
 // Next draws an operation. It does not depend on whether earlier ones
 // succeeded but for what the reference holds.
@@ -193,6 +208,21 @@ func (g *Gen) fill(o *Op) {
 		i := g.rng.IntN(len(g.held))
 		o.Ino = g.held[i]
 		g.held = append(g.held[:i], g.held[i+1:]...)
+	case OpXattr:
+		if g.one(4) {
+			o.Ino = o.Dir
+		}
+		o.Data, o.Delete, o.How = g.data(), g.one(3), fs.XattrHow(g.rng.IntN(3))
+		if len(o.Data) > 100 && !g.one(4) {
+			o.Data = nil
+		}
+	case OpPunch, OpAllocate, OpSeek:
+		o.Offset, o.Length = g.offset(), g.offset()
+	case OpClone:
+		o.To, o.Offset, o.At, o.Length = g.ino(), g.offset(), g.offset(), g.offset()
+		if g.one(3) {
+			o.Length = 0
+		}
 	case OpClient:
 		o.Name, o.Delete = fs.Name(fmt.Sprintf("client-%d", g.rng.IntN(3))), g.one(3)
 	}

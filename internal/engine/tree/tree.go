@@ -34,6 +34,8 @@ type Options struct {
 	// OnFailure is told once when the store can no longer persist what is
 	// applied. Reads go on; the file system must stop accepting changes.
 	OnFailure func(error)
+	// ReadOnly opens an existing store for looking: nothing on disk changes.
+	ReadOnly bool
 }
 
 // Meta is where the tree stands.
@@ -84,8 +86,10 @@ type Tree struct {
 func Open(o Options) (*Tree, error) {
 	t := &Tree{gate: &gate{FS: o.FS}, dir: o.Dir, log: o.Logger, fail: o.OnFailure, closing: make(chan struct{}),
 		backlog: newBacklog(), cache: newInodeCache()}
-	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the tree's directory: %w", err)
+	if !o.ReadOnly {
+		if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make the tree's directory: %w", err)
+		}
 	}
 	db, err := pebble.Open(o.Dir, t.storeOptions(o))
 	if err != nil {
@@ -108,6 +112,7 @@ func (t *Tree) storeOptions(o Options) *pebble.Options {
 		MaxOpenFiles:       maxOpenTables,
 		FormatMajorVersion: pebble.FormatTableFormatV6,
 		Logger:             storeLogger{t},
+		ReadOnly:           o.ReadOnly,
 
 		MemTableStopWritesThreshold: neverStall,
 		L0StopWritesThreshold:       neverStall,
