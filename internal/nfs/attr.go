@@ -36,6 +36,14 @@ var (
 // attrs fills in the attributes of an object that are in want; others are
 // left out without a word (RFC 8881 §18.7.3).
 func (c *compound) attrs(o *object, want xdr.Bitmap) (*xdr.Attrs, xdr.Status) {
+	x, st := c.allAttrs(o, want.And(c.dialect.attrs))
+	if st == xdr.OK {
+		x.Supported = x.Supported.And(c.dialect.attrs)
+	}
+	return x, st
+}
+
+func (c *compound) allAttrs(o *object, want xdr.Bitmap) (*xdr.Attrs, xdr.Status) {
 	if o.kind == pseudoRoot {
 		return c.s.pseudoAttrs(want), xdr.OK
 	}

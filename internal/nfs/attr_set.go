@@ -18,7 +18,7 @@ func (c *compound) settable() (fs.AttrChange, xdr.Bitmap, xdr.Status) {
 	switch {
 	case c.args.Bad():
 		return set, x.Mask, xdr.ErrBadXDR
-	case !x.Mask.Without(supported).IsZero():
+	case !x.Mask.Without(supported.And(c.dialect.attrs)).IsZero():
 		return set, x.Mask, xdr.ErrAttrNotSupp
 	case !x.Mask.Without(settableAttrs).IsZero():
 		return set, x.Mask, xdr.ErrInval

@@ -20,16 +20,18 @@ type compound struct {
 	args *xdr.Reader
 	w    *xdr.Writer
 
-	start  int // where the result begins in w
-	ops    int // how many operations there are
-	index  int // which one is carried out
-	op     xdr.Op
-	opAt   int  // where its result begins
-	keep   bool // its result has a body in spite of an error
-	drop   bool // no reply must be sent
-	ticket *state.Ticket
-	limit  int        // bytes of the whole reply
-	tooBig xdr.Status // what to answer beyond it
+	start   int // where the result begins in w
+	ops     int // how many operations there are
+	index   int // which one is carried out
+	op      xdr.Op
+	opAt    int           // where its result begins
+	keep    bool          // its result has a body in spite of an error
+	drop    bool          // no reply must be sent
+	ticket  *state.Ticket // nil in minor version 0
+	client  uint64        // who asks: of the session, or what the operation says
+	dialect *dialect
+	limit   int        // bytes of the whole reply
+	tooBig  xdr.Status // what to answer beyond it
 
 	cur, saved           object
 	curState, savedState xdr.StateID
@@ -74,11 +76,12 @@ func (s *Server) compound(ctx context.Context, v *view, call *oncrpc.Call, args 
 	w.Uint32(0)
 	var st xdr.Status
 	switch {
-	case minor != xdr.MinorVersion1:
+	case minor >= uint32(len(dialects)) || dialects[minor] == nil:
 		st = xdr.ErrMinorVersMismatch
 	case c.ops > state.MaxOps:
-		st = xdr.ErrTooManyOps
+		st = dialects[minor].status(xdr.ErrTooManyOps)
 	default:
+		c.dialect = dialects[minor]
 		st = c.run()
 	}
 	if c.ticket != nil && c.ticket.Replay && c.ticket.Reply != nil {
@@ -130,12 +133,12 @@ func (c *compound) one() xdr.Status {
 		c.op = xdr.OpIllegal
 		return c.result(xdr.ErrBadXDR)
 	}
-	fn, known := operations[c.op]
+	fn, known := c.dialect.operations[c.op]
 	c.w.Uint32(uint32(c.op))
 	c.w.Uint32(0)
 	var st xdr.Status
 	switch {
-	case !c.op.Known() || c.op > xdr.OpReclaimComplete:
+	case !c.op.Known() || c.op > c.dialect.last:
 		c.op = xdr.OpIllegal
 		st = xdr.ErrOpIllegal
 	case !known:
@@ -156,6 +159,7 @@ func (c *compound) result(st xdr.Status) xdr.Status {
 	if st == xdr.OK && c.w.Len() > c.limit {
 		st = c.tooBig
 	}
+	st = c.dialect.status(st)
 	if st == xdr.OK || c.keep {
 		c.w.SetUint32(c.opAt+4, uint32(st))
 	} else {
@@ -175,10 +179,12 @@ func (c *compound) failAt(at int, op xdr.Op, st xdr.Status) {
 	}
 }
 
-// inOrder checks the place of an operation: a COMPOUND begins with SEQUENCE,
-// or consists of one of five operations that work without a session.
+// inOrder checks the place of an operation: with sessions, a COMPOUND begins with
+// SEQUENCE, or consists of one of five operations that work without a session.
 func (c *compound) inOrder() xdr.Status {
 	switch {
+	case !c.dialect.sessions:
+		return xdr.OK
 	case c.op == xdr.OpSequence && c.index > 0:
 		return xdr.ErrSequencePos
 	case c.index > 0 || c.op == xdr.OpSequence:

@@ -82,7 +82,7 @@ func (c *compound) same() (bool, xdr.Status) {
 	switch {
 	case !mask.And(setOnly).IsZero() || mask.Has(xdr.AttrRdAttrError):
 		return false, xdr.ErrInval
-	case !mask.Without(supported).IsZero():
+	case !mask.Without(supported.And(c.dialect.attrs)).IsZero():
 		return false, xdr.ErrAttrNotSupp
 	}
 	a, st := c.attrs(&c.cur, mask)

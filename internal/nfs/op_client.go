@@ -170,7 +170,7 @@ func opReclaimComplete(c *compound) xdr.Status {
 	} else {
 		c.s.observeAll(c.ctx)
 	}
-	eff, st := c.s.table.ReclaimComplete(c.ticket.ClientID, name)
+	eff, st := c.s.table.ReclaimComplete(c.client, name)
 	c.s.carryOut(c.ctx, eff)
 	return st
 }

@@ -14,7 +14,7 @@ func (c *compound) checkIO(id xdr.StateID, want uint32) (opened bool, st xdr.Sta
 	if special && c.s.table.InGrace(c.cur.export.Name) {
 		return false, xdr.ErrGrace // what is reclaimed may forbid it
 	}
-	return c.s.table.CheckIO(c.ticket.ClientID, id, c.cur.file(), want)
+	return c.s.table.CheckIO(c.client, id, c.cur.file(), want)
 }
 
 // mayIO checks what an I/O operation needs: a regular file, a stateid or,

@@ -31,7 +31,7 @@ func (c *compound) lockable() xdr.Status {
 
 // opLock is RFC 8881 §18.10.
 func opLock(c *compound) xdr.Status {
-	a := state.LockArgs{ClientID: c.ticket.ClientID, Write: c.lockType(), Reclaim: c.args.Bool()}
+	a := state.LockArgs{ClientID: c.client, Write: c.lockType(), Reclaim: c.args.Bool()}
 	a.Offset, a.Length, a.New = c.args.Uint64(), c.args.Uint64(), c.args.Bool()
 	if a.New {
 		c.args.Uint32() // open seqid
@@ -87,7 +87,7 @@ func opLockT(c *compound) xdr.Status {
 	if c.s.table.InGrace(c.cur.export.Name) {
 		return xdr.ErrGrace
 	}
-	denied, st := c.s.table.TestLock(c.ticket.ClientID, owner, c.cur.file(), write, offset, length)
+	denied, st := c.s.table.TestLock(c.client, owner, c.cur.file(), write, offset, length)
 	if denied != nil {
 		c.putDenied(denied)
 	}
@@ -106,7 +106,7 @@ func opLockU(c *compound) xdr.Status {
 	if st := c.needFile(); st != xdr.OK {
 		return st
 	}
-	id, st := c.s.table.Unlock(c.ticket.ClientID, id, c.cur.file(), offset, length)
+	id, st := c.s.table.Unlock(c.client, id, c.cur.file(), offset, length)
 	if st != xdr.OK {
 		return st
 	}

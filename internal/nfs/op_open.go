@@ -145,10 +145,10 @@ func (c *compound) mayLock(reclaim bool) xdr.Status {
 	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
 		return c.status(err)
 	}
-	if st := c.s.table.MayLock(c.ticket.ClientID, c.cur.export.Name, reclaim); st != xdr.OK {
+	if st := c.s.table.MayLock(c.client, c.cur.export.Name, reclaim); st != xdr.OK {
 		return st
 	}
-	return c.status(c.s.record(c.ctx, c.ticket.ClientID, &c.cur.export))
+	return c.status(c.s.record(c.ctx, c.client, &c.cur.export))
 }
 
 // opened is what an OPEN found or made.
@@ -252,7 +252,7 @@ func (c *compound) grant(a *openArgs, found opened) (id xdr.StateID, st xdr.Stat
 		}
 	}
 	id, again, st := c.s.table.Open(state.OpenArgs{
-		ClientID: c.ticket.ClientID, Owner: a.owner, File: c.cur.file(),
+		ClientID: c.client, Owner: a.owner, File: c.cur.file(),
 		Access: a.access, Deny: a.deny, Reclaim: a.claim == xdr.ClaimPrevious,
 	})
 	if st != xdr.OK {
@@ -263,7 +263,7 @@ func (c *compound) grant(a *openArgs, found opened) (id xdr.StateID, st xdr.Stat
 		if st := c.truncate(a); st != xdr.OK {
 			if !again {
 				keep = false
-				c.s.table.Close(c.ticket.ClientID, id, c.cur.file())
+				c.s.table.Close(c.client, id, c.cur.file())
 			}
 			return id, st
 		}
@@ -314,7 +314,7 @@ func opOpenDowngrade(c *compound) xdr.Status {
 		return st
 	}
 	access &^= xdr.ShareWantMask | xdr.ShareWhenMask
-	id, st := c.s.table.Downgrade(c.ticket.ClientID, id, c.cur.file(), access, deny)
+	id, st := c.s.table.Downgrade(c.client, id, c.cur.file(), access, deny)
 	if st != xdr.OK {
 		return st
 	}
@@ -333,7 +333,7 @@ func opClose(c *compound) xdr.Status {
 	if st := c.needFile(); st != xdr.OK {
 		return st
 	}
-	eff, st := c.s.table.Close(c.ticket.ClientID, id, c.cur.file())
+	eff, st := c.s.table.Close(c.client, id, c.cur.file())
 	c.s.carryOut(c.ctx, eff)
 	if st != xdr.OK {
 		return st

@@ -20,7 +20,7 @@ func opSequence(c *compound) xdr.Status {
 	if st != xdr.OK {
 		return st
 	}
-	c.ticket = k
+	c.ticket, c.client = k, k.ClientID
 	c.w.Fixed(a.Session[:])
 	for _, v := range [...]uint32{a.Sequence, a.Slot, k.Highest, k.Highest, 0} {
 		c.w.Uint32(v)
@@ -87,7 +87,7 @@ func opTestStateID(c *compound) xdr.Status {
 	}
 	c.w.Uint32(uint32(n))
 	for range n {
-		c.w.Uint32(uint32(c.s.table.TestStateID(c.ticket.ClientID, c.args.StateID())))
+		c.w.Uint32(uint32(c.s.table.TestStateID(c.client, c.args.StateID())))
 	}
 	return xdr.OK
 }
@@ -98,12 +98,12 @@ func opFreeStateID(c *compound) xdr.Status {
 	if c.args.Bad() {
 		return xdr.ErrBadXDR
 	}
-	return c.s.table.FreeStateID(c.ticket.ClientID, c.resolve(id))
+	return c.s.table.FreeStateID(c.client, c.resolve(id))
 }
 
 // resolve replaces the special stateid "the current one" (RFC 8881 §16.2.3.1.2).
 func (c *compound) resolve(id xdr.StateID) xdr.StateID {
-	if id == xdr.CurrentStateID {
+	if id == xdr.CurrentStateID && c.dialect.sessions {
 		return c.curState
 	}
 	return id

@@ -1,0 +1,35 @@
+package nfs
+
+import "github.com/holdfast-fs/holdfast/internal/nfs/xdr"
+
+// dialect is what differs between the minor versions.
+type dialect struct {
+	operations map[xdr.Op]opFunc
+	last       xdr.Op     // the highest operation number; others are illegal
+	sessions   bool       // clients are known by their sessions, there is a current stateid
+	attrs      xdr.Bitmap // those that the minor version has
+	// statuses replaces those that the minor version does not have.
+	statuses map[xdr.Status]xdr.Status
+}
+
+// dialects are the minor versions that are served; nil is none.
+var dialects = [...]*dialect{
+	1: {
+		operations: operations, last: xdr.OpReclaimComplete, sessions: true, attrs: upTo(xdr.AttrFSCharsetCap),
+	},
+}
+
+// upTo is the set of all attributes up to a number.
+func upTo(last int) (b xdr.Bitmap) {
+	for n := range last + 1 {
+		b.Set(n)
+	}
+	return b
+}
+
+func (d *dialect) status(st xdr.Status) xdr.Status {
+	if other, ok := d.statuses[st]; ok {
+		return other
+	}
+	return st
+}
