@@ -97,6 +97,8 @@ type status struct {
 		Connected    bool    `json:"connected"`
 		Following    bool    `json:"following"`
 		LagSeconds   float64 `json:"lag_seconds"`
+		Error        string  `json:"error"`
+		Problem      string  `json:"problem"`
 		LastTransfer struct {
 			Kind      string `json:"kind"`
 			BytesWire uint64 `json:"bytes_wire"`
@@ -256,6 +258,8 @@ echo "back home" >/mnt/n/home-file; sync
 (cd /mnt/n/src/fmt && tail -1 print.go | grep -q changed)
 umount /mnt/n`)
 	s.equal(s.us, s.usFS, s.eu, s.euFS)
+	s.us.Check(t)
+	s.eu.Check(t)
 }
 
 func (s *story) salvageHolds(lost []string) {

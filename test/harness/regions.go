@@ -311,3 +311,10 @@ func (g *Regions) CopyLogs(t testing.TB) {
 		}
 	})
 }
+
+// Check stops the region and runs `holdfast check` on all that it has.
+func (r *Region) Check(t testing.TB) {
+	t.Helper()
+	r.Stop(t)
+	Run(t, r.bin, "check", filepath.Join(filepath.Dir(r.conf), "data"))
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/engine"
+)
+
+func newCheckCommand() *cobra.Command {
+	var fast bool
+	c := &cobra.Command{
+		Use:   "check DATA_DIR",
+		Short: "Check a stopped region's file systems; changes nothing",
+		Long: "Checks every file system in a region's data directory: segments, checksums, chain and payloads of its journal,\n" +
+			"the tree against itself (names, link counts, extents, counters) and against the journal. The region must be stopped.\n" +
+			"Exit status 1 when anything is damaged. What to do then: see docs/operations.md.",
+		Example: "  holdfast check /var/lib/holdfast/data",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			d := disk.Real()
+			dir := filepath.Join(args[0], "file-systems")
+			names, err := d.List(dir)
+			if err != nil {
+				return fmt.Errorf("%s is no data directory of a region: %w", args[0], err)
+			}
+			lock, err := disk.Lock(d, args[0])
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, lock.Close()) }()
+			sort.Strings(names)
+			damaged := 0
+			for _, id := range names {
+				if !strings.HasPrefix(id, "fs-") {
+					continue
+				}
+				o := engine.Options{FS: d, Dir: filepath.Join(dir, id), ID: id, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+				r, err := engine.Check(o, !fast)
+				if err != nil {
+					r.Problems = append(r.Problems, err.Error())
+				}
+				printCheck(cmd, id, &r)
+				if len(r.Problems) > 0 {
+					damaged++
+				}
+			}
+			if damaged > 0 {
+				return fmt.Errorf("%d file systems are damaged; nothing was changed", damaged)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&fast, "fast", false, "do not read the bytes of every extent")
+	return c
+}
+
+func printCheck(cmd *cobra.Command, id string, r *engine.CheckReport) {
+	w := cmd.OutOrStdout()
+	if r.Empty {
+		fmt.Fprintf(w, "%s: has received nothing yet\n", id)
+		return
+	}
+	fmt.Fprintf(w, "%s: journal to %d (%d records, %d payloads); tree at %d (%d files, %d extents, %d bytes; %d extents read)\n",
+		id, r.Journal.Last.Seq, r.Journal.Records, r.Journal.Payloads, r.Flushed.Seq, r.Tree.Files, r.Tree.Extents, r.Tree.BytesUsed, r.Tree.PayloadsRead)
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "%s: DAMAGED: %s\n", id, p)
+	}
+	if len(r.Problems) == 0 {
+		fmt.Fprintf(w, "%s: everything verifies\n", id)
+	}
+}

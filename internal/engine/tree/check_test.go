@@ -1,0 +1,99 @@
+package tree
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/fs"
+)
+
+// smallTree is a directory with a file of two names, 100 bytes at offset 10.
+func smallTree(t *testing.T) (*Tree, fs.Ino) {
+	t.Helper()
+	tr, err := Open(Options{FS: disk.NewMem(), Dir: "/tree", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	tr.SetDurable(func(uint64) error { return nil })
+	e := fs.EpochID{Counter: 1, Nonce: 1}
+	dir, file := fs.MakeIno(e, 2), fs.MakeIno(e, 3)
+	for _, m := range []fs.Mutation{
+		&fs.Genesis{Mode: 0o755},
+		&fs.Create{Parent: fs.RootIno, Name: "d", Ino: dir, Type: fs.TypeDir, Mode: 0o755},
+		&fs.Create{Parent: dir, Name: "f", Ino: file, Type: fs.TypeRegular, Mode: 0o644},
+		&fs.Link{Parent: fs.RootIno, Name: "l", Ino: file},
+		&fs.Write{Ino: file, Offset: 10, Length: 100},
+	} {
+		r := &fs.Record{Epoch: e, Seq: tr.meta.Applied.Seq + 1, Mutation: fs.AppendMutation(nil, m)}
+		var a fs.Addr
+		if w, ok := m.(*fs.Write); ok {
+			r.PayloadLen = w.Length
+			a = fs.Addr{Segment: 1, Length: w.Length}
+		}
+		r.Encode(nil, tr.meta.Applied.Chain)
+		if err := tr.Apply(r, m, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tr, file
+}
+
+func problems(t *testing.T, tr *Tree) string {
+	t.Helper()
+	var l []string
+	if _, err := tr.Check(nil, func(s string) { l = append(l, s) }); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(l, "\n")
+}
+
+// TestCheckFindsWhatContradicts changes single values behind the tree's back.
+func TestCheckFindsWhatContradicts(t *testing.T) {
+	edit := func(change func(n *Inode)) func(*Tree, fs.Ino) error {
+		return func(tr *Tree, file fs.Ino) error {
+			n, err := tr.Inode(file)
+			if err != nil {
+				return err
+			}
+			bad := *n
+			change(&bad)
+			return tr.db.Set(inodeKey(file), bad.encode(), pebble.NoSync)
+		}
+	}
+	for _, c := range []struct {
+		name, want string
+		damage     func(tr *Tree, file fs.Ino) error
+	}{
+		{"nothing", "", func(*Tree, fs.Ino) error { return nil }},
+		{"link count", "has link count 7, its names make it 2", edit(func(n *Inode) { n.Nlink = 7 })},
+		{"size", "reaches beyond its size 5", edit(func(n *Inode) { n.Size = 5 })},
+		{"used", "uses 3 bytes, its extents hold 100", edit(func(n *Inode) { n.Used = 3 })},
+		{"pending", "the list of pending work disagree", edit(func(n *Inode) { n.Pending = true })},
+		{"type", "says file, its inode", edit(func(n *Inode) { n.Type = fs.TypeFIFO })},
+		{"missing inode", "which does not exist", func(tr *Tree, file fs.Ino) error { return tr.db.Delete(inodeKey(file), pebble.NoSync) }},
+		{"missing cookie", "is not what its cookie", func(tr *Tree, _ fs.Ino) error {
+			return tr.db.Delete(cookieKey(fs.RootIno, firstCookie), pebble.NoSync)
+		}},
+		{"missing name", "its names make it 1", func(tr *Tree, _ fs.Ino) error { return tr.db.Delete(entryKey(fs.RootIno, "l"), pebble.NoSync) }},
+		{"missing extent", "the tree counts 100 bytes, the extents hold 0", func(tr *Tree, file fs.Ino) error {
+			return tr.db.Delete(extentKey(file, 10), pebble.NoSync)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tr, file := smallTree(t)
+			if err := c.damage(tr, file); err != nil {
+				t.Fatal(err)
+			}
+			tr.cache.drop(file)
+			got := problems(t, tr)
+			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+				t.Errorf("problems:\n%s\nwant %q", got, c.want)
+			}
+		})
+	}
+}
