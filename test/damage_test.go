@@ -184,6 +184,9 @@ func TestDamagedTreeIsNamed(t *testing.T) {
 	}
 	if c, err := s.us.TryClient(t.Context(), s.usFS); err == nil {
 		t.Logf("the damaged one is open, %d files cannot be read", noWrongData(t, c, want))
+		if err := c.WriteFile(t.Context(), "/new", nil, 0o644); err == nil {
+			t.Error("a damaged tree takes changes")
+		}
 		c.Close()
 	}
 	status, text, err := s.us.Ready()

@@ -57,11 +57,11 @@ func (e *Engine) Items(name string, part int, cursor []byte, fn func(Item) error
 	s := &sender{t: c.t, j: e.journalNow(), fn: fn}
 	switch {
 	case !c.spec.Whole && part == 0:
-		return s.elements(c.elements, cursor)
+		return e.noteDamage(s.elements(c.elements, cursor))
 	case c.spec.Whole && part == partKeys:
-		return s.keys(cursor)
+		return e.noteDamage(s.keys(cursor))
 	case c.spec.Whole && part == 1:
-		return s.extents(cursor)
+		return e.noteDamage(s.extents(cursor))
 	}
 	return &fs.DecodeError{What: "checkpoint part", Detail: fmt.Sprint(part)}
 }

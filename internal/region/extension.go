@@ -102,7 +102,7 @@ func (v *volumes) answerStatus(x *volume, e *engine.Engine) (any, error) {
 	x.stateMu.RUnlock()
 	a := FileSystemStatus{FileSystemID: x.id, Region: v.env.region, Role: string(role), Lineage: e.Lineage().String(),
 		Position: m.Applied, Seq: m.Applied.Seq, DurableSeq: e.Durable().Seq, Files: m.Files, Bytes: m.BytesUsed}
-	if err := e.Err(); err != nil {
+	if err := fault(e); err != nil {
 		a.Error = err.Error()
 	}
 	if status == nil {

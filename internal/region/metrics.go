@@ -1,11 +1,16 @@
 package region
 
 import (
+	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/holdfast-fs/holdfast/internal/engine"
 )
 
 // readiness is set while the region serves.
@@ -29,14 +34,40 @@ func (r *Region) answerReady(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "starting or stopping", http.StatusServiceUnavailable)
 		return
 	}
-	if p := r.control.Problems(); len(p) > 0 {
+	p := r.control.Problems()
+	for id, err := range r.volumes.faults() {
+		p[id] = errors.Join(p[id], err)
+	}
+	if len(p) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		for id, err := range p {
-			_, _ = w.Write([]byte(id + ": " + err.Error() + "\n"))
+		for _, id := range slices.Sorted(maps.Keys(p)) {
+			_, _ = w.Write([]byte(id + ": " + p[id].Error() + "\n"))
 		}
 		return
 	}
 	_, _ = w.Write([]byte("ready\n"))
+}
+
+// fault is why an open file system is not well, or nil: it accepts nothing any
+// more, or a read has met damage.
+func fault(e *engine.Engine) error {
+	if err := e.Err(); err != nil {
+		return err
+	}
+	return e.Damage()
+}
+
+// faults lists the open file systems that are not well.
+func (v *volumes) faults() map[string]error {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	all := make(map[string]error)
+	for id, x := range v.m {
+		if e := x.engine(); e != nil && fault(e) != nil {
+			all[id] = fault(e)
+		}
+	}
+	return all
 }
 
 // volumeMetrics tells the state of each file system at each scrape.
@@ -49,7 +80,7 @@ var (
 	appliedDesc  = prometheus.NewDesc("holdfast_file_system_applied_sequence", "Newest applied record.", labels, nil)
 	durableDesc  = prometheus.NewDesc("holdfast_file_system_durable_sequence", "Newest durable record.", labels, nil)
 	writableDesc = prometheus.NewDesc("holdfast_file_system_writable", "1 while changes are accepted.", labels, nil)
-	failedDesc   = prometheus.NewDesc("holdfast_file_system_failed", "1 when it stopped after a fault and needs a restart.", labels, nil)
+	failedDesc   = prometheus.NewDesc("holdfast_file_system_failed", "1 when it stopped after a fault, or a read has met damage.", labels, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -74,7 +105,7 @@ func (m volumeMetrics) Collect(ch chan<- prometheus.Metric) {
 			v float64
 		}{
 			{bytesDesc, float64(t.BytesUsed)}, {filesDesc, float64(t.Files)}, {appliedDesc, float64(t.Applied.Seq)},
-			{durableDesc, float64(e.Durable().Seq)}, {writableDesc, oneIf(!e.ReadOnly())}, {failedDesc, oneIf(e.Err() != nil)},
+			{durableDesc, float64(e.Durable().Seq)}, {writableDesc, oneIf(!e.ReadOnly())}, {failedDesc, oneIf(fault(e) != nil)},
 		} {
 			ch <- prometheus.MustNewConstMetric(g.d, prometheus.GaugeValue, g.v, id)
 		}

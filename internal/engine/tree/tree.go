@@ -122,6 +122,9 @@ func (t *Tree) storeOptions(o Options) *pebble.Options {
 	}
 	opts.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	opts.EventListener = t.backlog.listener(t.log.With("dir", t.dir))
+	opts.EventListener.DataCorruption = func(i pebble.DataCorruptionInfo) {
+		t.reportFailure(&fs.CorruptionError{File: i.Path, Detail: i.Details.Error()})
+	}
 	opts.EnsureDefaults()
 	return opts
 }
@@ -291,7 +294,8 @@ var ErrStore = errors.New("the store of the tree cannot be read")
 // storeError gives pebble's errors our names.
 func storeError(err error) error {
 	if pebble.IsCorruptionError(err) {
-		return &fs.CorruptionError{File: "tree", Detail: err.Error()}
+		detail, _, _ := strings.Cut(err.Error(), "\n") // what follows is pebble's own
+		return &fs.CorruptionError{File: "tree", Detail: detail}
 	}
 	return fmt.Errorf("%w: %w", ErrStore, err)
 }
