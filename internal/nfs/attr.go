@@ -20,9 +20,11 @@ var (
 		xdr.AttrNumLinks, xdr.AttrOwner, xdr.AttrOwnerGroup, xdr.AttrRawDev, xdr.AttrSpaceAvail, xdr.AttrSpaceFree,
 		xdr.AttrSpaceTotal, xdr.AttrSpaceUsed, xdr.AttrTimeAccess, xdr.AttrTimeCreate, xdr.AttrTimeDelta, xdr.AttrTimeMetadata,
 		xdr.AttrTimeModify, xdr.AttrMountedOnFileID, xdr.AttrSuppAttrExclCreat,
+		xdr.AttrCloneBlkSize, xdr.AttrSpaceFreed, xdr.AttrChangeAttrType, xdr.AttrXattrSupport,
 	)
 	settableAttrs = xdr.Bits(
 		xdr.AttrSize, xdr.AttrMode, xdr.AttrOwner, xdr.AttrOwnerGroup, xdr.AttrTimeAccessSet, xdr.AttrTimeModifySet,
+		xdr.AttrModeUmask,
 	)
 	setOnly   = settableAttrs.Without(gettable)
 	supported = gettable.Or(settableAttrs)
@@ -38,7 +40,7 @@ var (
 func (c *compound) attrs(o *object, want xdr.Bitmap) (*xdr.Attrs, xdr.Status) {
 	x, st := c.allAttrs(o, want.And(c.dialect.attrs))
 	if st == xdr.OK {
-		x.Supported = x.Supported.And(c.dialect.attrs)
+		x.Supported, x.ExclCreat = supported.And(c.dialect.attrs), settableAttrs.And(c.dialect.attrs)
 	}
 	return x, st
 }
@@ -63,7 +65,10 @@ func (c *compound) fileAttrs(o *object, a *fs.Attr, want xdr.Bitmap) (*xdr.Attrs
 	x.Owner, x.OwnerGroup = strconv.FormatUint(uint64(a.UID), 10), strconv.FormatUint(uint64(a.GID), 10)
 	x.RawMajor, x.RawMinor, x.SpaceUsed = a.Major, a.Minor, a.Used
 	x.TimeAccess, x.TimeModify, x.TimeMetadata, x.TimeCreate = xdr.Time(a.Atime), xdr.Time(a.Mtime), xdr.Time(a.Ctime), xdr.Time(a.Btime)
-	x.MountedOnFileID = x.FileID
+	x.MountedOnFileID, x.XattrSupport = x.FileID, true
+	if a.Nlink <= 1 {
+		x.SpaceFreed = a.Used
+	}
 	if a.Ino == fs.RootIno && c.view.root.Export == "" {
 		x.MountedOnFileID = mountPointID(o.export.Name)
 	}
@@ -84,13 +89,17 @@ func (c *compound) fileAttrs(o *object, a *fs.Attr, want xdr.Bitmap) (*xdr.Attrs
 // commonAttrs are those that are the same for every object.
 func (s *Server) commonAttrs(want xdr.Bitmap) *xdr.Attrs {
 	return &xdr.Attrs{
-		Mask: want.And(gettable), Supported: supported, ExclCreat: settableAttrs,
+		Mask:         want.And(gettable),
 		FHExpireType: 0, // FH4_PERSISTENT
 		LinkSupport:  true, SymlinkSupport: true, UniqueHandles: true, CanSetTime: true,
 		CasePreserving: true, ChownRestricted: true, Homogeneous: true, NoTrunc: true,
 		LeaseTime:   uint32(s.cfg.LeaseTime.Seconds()),
 		MaxFileSize: fs.MaxFileSize, MaxLink: fs.MaxLink, MaxName: fs.MaxName, MaxRead: maxIO, MaxWrite: maxIO,
-		TimeDelta: xdr.Time{Nsec: 1},
+		TimeDelta:    xdr.Time{Nsec: 1},
+		CloneBlkSize: 1,
+		// A failover may lose the newest changes, and the change attribute goes
+		// back then: a client that trusts in its rising would keep what is gone.
+		ChangeAttrType: xdr.ChangeUndefined,
 	}
 }
 

@@ -32,11 +32,8 @@ func change(x *xdr.Attrs, set *fs.AttrChange) xdr.Status {
 	if x.Mask.Has(xdr.AttrSize) {
 		set.Size = &x.Size
 	}
-	if x.Mask.Has(xdr.AttrMode) {
-		if x.Mode&^0o7777 != 0 {
-			return xdr.ErrInval
-		}
-		set.Mode = &x.Mode
+	if st := changeMode(x, set); st != xdr.OK {
+		return st
 	}
 	if x.Mask.Has(xdr.AttrOwner) {
 		id, ok := parseOwner(x.Owner)
@@ -58,6 +55,25 @@ func change(x *xdr.Attrs, set *fs.AttrChange) xdr.Status {
 	if !ok[0] || !ok[1] {
 		return xdr.ErrInval
 	}
+	return xdr.OK
+}
+
+// changeMode resolves the mode, or the mode with the umask of who creates
+// (RFC 8275): there are no inheritable ACLs, so the umask always counts.
+func changeMode(x *xdr.Attrs, set *fs.AttrChange) xdr.Status {
+	mode := x.Mode
+	switch {
+	case x.Mask.Has(xdr.AttrModeUmask) && x.Mask.Has(xdr.AttrMode):
+		return xdr.ErrInval
+	case x.Mask.Has(xdr.AttrModeUmask):
+		mode = x.UmaskedMode &^ (x.Umask & 0o777)
+	case !x.Mask.Has(xdr.AttrMode):
+		return xdr.OK
+	}
+	if mode&^0o7777 != 0 {
+		return xdr.ErrInval
+	}
+	set.Mode = &mode
 	return xdr.OK
 }
 

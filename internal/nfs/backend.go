@@ -1,4 +1,5 @@
-// Package nfs serves file systems over NFSv4.1 (RFC 8881).
+// Package nfs serves file systems over NFSv4.1 (RFC 8881) and
+// NFSv4.2 (RFC 7862, RFC 8276).
 package nfs
 
 import (

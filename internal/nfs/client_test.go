@@ -129,6 +129,7 @@ type peer struct {
 	owner   string
 	boot    byte // its verifier
 	uid     uint32
+	minor   uint32 // version, 0 means 1
 	xid     uint32
 	client  uint64
 	session xdr.SessionID
@@ -171,11 +172,13 @@ func (p *peer) connect() {
 // op is one operation of a COMPOUND: its number and arguments.
 type op func(w *xdr.Writer)
 
-func encode(ops []op) []byte {
+func encode(ops []op) []byte { return encodeMinor(xdr.MinorVersion1, ops) }
+
+func encodeMinor(minor uint32, ops []op) []byte {
 	w := xdr.NewWriter()
 	defer w.Release()
 	w.String("tag")
-	w.Uint32(xdr.MinorVersion1)
+	w.Uint32(minor)
 	w.Uint32(uint32(len(ops)))
 	for _, o := range ops {
 		o(w)
@@ -228,7 +231,7 @@ func parse(b []byte) *result {
 
 func (p *peer) raw(ops ...op) *result {
 	p.Helper()
-	p.send(encode(ops))
+	p.send(encodeMinor(max(p.minor, xdr.MinorVersion1), ops))
 	return parse(p.receive())
 }
 

@@ -8,6 +8,7 @@ type dialect struct {
 	last       xdr.Op     // the highest operation number; others are illegal
 	sessions   bool       // clients are known by their sessions, there is a current stateid
 	attrs      xdr.Bitmap // those that the minor version has
+	exchange   uint32     // the flags of EXCHANGE_ID that a client may send
 	// statuses replaces those that the minor version does not have.
 	statuses map[xdr.Status]xdr.Status
 }
@@ -16,6 +17,11 @@ type dialect struct {
 var dialects = [...]*dialect{
 	1: {
 		operations: operations, last: xdr.OpReclaimComplete, sessions: true, attrs: upTo(xdr.AttrFSCharsetCap),
+		exchange: xdr.ExchgArgMask &^ xdr.ExchgSuppFenceOps,
+	},
+	2: { // and RFC 8276
+		operations: operations, last: xdr.OpRemoveXattr, sessions: true, attrs: upTo(xdr.AttrXattrSupport),
+		exchange: xdr.ExchgArgMask,
 	},
 }
 

@@ -234,30 +234,44 @@ func TestReadOnlyFileSystem(t *testing.T) {
 func TestAttributesAreComplete(t *testing.T) {
 	s := newSite(t)
 	p := s.mount("one")
-	for _, dir := range []op{putRoot(), putA()} {
-		res := p.must(dir, func(w *xdr.Writer) { w.Uint32(uint32(xdr.OpGetAttr)); w.Bitmap(gettable) })
-		res.Uint64()
-		a := p.attrs(res)
-		if a.Mask != gettable || a.Supported != supported || a.LeaseTime != 60 || a.Type != xdr.TypeDir || a.MaxRead != maxIO || len(a.FileHandle) == 0 {
-			t.Errorf("%+v", a)
-		}
+	for _, p.minor = range []uint32{1, 2} {
+		p.attributesAreComplete()
 	}
 	p.want(p.status(putA(), getAttr(xdr.AttrTimeModifySet)), xdr.ErrInval, "asking for what can only be set")
 	p.must(putA(), getAttr(xdr.AttrACL, xdr.AttrType))
 }
+
+func (p *peer) attributesAreComplete() {
+	t := p.T
+	want, known := gettable, supported
+	if p.minor == 1 {
+		want, known = want.Without(newIn42), known.Without(newIn42)
+	}
+	for _, dir := range []op{putRoot(), putA()} {
+		res := p.must(dir, func(w *xdr.Writer) { w.Uint32(uint32(xdr.OpGetAttr)); w.Bitmap(gettable) })
+		res.Uint64()
+		a := p.attrs(res)
+		if a.Mask != want || a.Supported != known || a.LeaseTime != 60 || a.Type != xdr.TypeDir || a.MaxRead != maxIO || len(a.FileHandle) == 0 {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
+// settable41 is what minor version 1 can set.
+var settable41 = settableAttrs.Without(newIn42)
 
 func TestSetAttr(t *testing.T) {
 	s := newSite(t)
 	p := s.mount("one")
 	f := p.open(putA(), openSpec{name: "f", access: xdr.ShareBoth, how: unchecked(mode(0o644))})
 	all := xdr.Attrs{
-		Mask: settableAttrs, Size: 5, Mode: 0o751, Owner: "1000@example.org", OwnerGroup: "100",
+		Mask: settable41, Size: 5, Mode: 0o751, Owner: "1000@example.org", OwnerGroup: "100",
 		TimeAccessSet: xdr.SetTime{Client: true, Time: xdr.Time{Sec: 1, Nsec: 2}}, TimeModifySet: xdr.SetTime{Client: true, Time: xdr.Time{Sec: 3}},
 	}
 	res := p.must(putFH(f.fh), setAttr(f.id, all))
 	p.ok(res, xdr.OpPutFH)
 	p.ok(res, xdr.OpSetAttr)
-	if set := res.Bitmap(); set != settableAttrs {
+	if set := res.Bitmap(); set != settable41 {
 		t.Errorf("set %v", set)
 	}
 	a, err := s.a.GetAttr(inoOf(t, f.fh))

@@ -16,7 +16,7 @@ func opGetAttr(c *compound) xdr.Status {
 	if st := c.needObject(); st != xdr.OK {
 		return st
 	}
-	if !want.And(setOnly).IsZero() {
+	if !want.And(setOnly).And(c.dialect.attrs).IsZero() {
 		return xdr.ErrInval
 	}
 	a, st := c.attrs(&c.cur, want)
@@ -33,6 +33,9 @@ func opSetAttr(c *compound) xdr.Status {
 	set, mask, st := c.settable()
 	if st != xdr.OK {
 		return st
+	}
+	if mask.Has(xdr.AttrModeUmask) {
+		return xdr.ErrInval // only for what is created (RFC 8275 §4.3)
 	}
 	if st := c.ready(); st != xdr.OK {
 		return st
@@ -80,7 +83,7 @@ func (c *compound) same() (bool, xdr.Status) {
 		return false, st
 	}
 	switch {
-	case !mask.And(setOnly).IsZero() || mask.Has(xdr.AttrRdAttrError):
+	case !mask.And(setOnly).And(c.dialect.attrs).IsZero() || mask.Has(xdr.AttrRdAttrError):
 		return false, xdr.ErrInval
 	case !mask.Without(supported.And(c.dialect.attrs)).IsZero():
 		return false, xdr.ErrAttrNotSupp
@@ -100,9 +103,19 @@ func (c *compound) same() (bool, xdr.Status) {
 // The rights that ACCESS knows, by the permission that grants them. Linux
 // caches the answer and decides by it.
 var (
-	dirRights  = map[uint32]fs.Access{xdr.Access4Read: fs.AccessRead, xdr.Access4Lookup: fs.AccessExec, xdr.Access4Modify: fs.AccessWrite, xdr.Access4Extend: fs.AccessWrite, xdr.Access4Delete: fs.AccessWrite}
-	fileRights = map[uint32]fs.Access{xdr.Access4Read: fs.AccessRead, xdr.Access4Modify: fs.AccessWrite, xdr.Access4Extend: fs.AccessWrite, xdr.Access4Execute: fs.AccessExec}
+	dirRights = map[uint32]fs.Access{
+		xdr.Access4Read: fs.AccessRead, xdr.Access4Lookup: fs.AccessExec, xdr.Access4Modify: fs.AccessWrite,
+		xdr.Access4Extend: fs.AccessWrite, xdr.Access4Delete: fs.AccessWrite,
+		xdr.Access4XARead: fs.AccessRead, xdr.Access4XAWrite: fs.AccessWrite, xdr.Access4XAList: fs.AccessRead,
+	}
+	fileRights = map[uint32]fs.Access{
+		xdr.Access4Read: fs.AccessRead, xdr.Access4Modify: fs.AccessWrite, xdr.Access4Extend: fs.AccessWrite, xdr.Access4Execute: fs.AccessExec,
+		xdr.Access4XARead: fs.AccessRead, xdr.Access4XAWrite: fs.AccessWrite, xdr.Access4XAList: fs.AccessRead,
+	}
 )
+
+// accessBits41 are the rights that minor version 1 knows.
+const accessBits41 = xdr.Access4XARead - 1
 
 // opAccess is RFC 8881 §18.1.
 func opAccess(c *compound) xdr.Status {
@@ -113,6 +126,9 @@ func opAccess(c *compound) xdr.Status {
 	rights, have, st := c.access()
 	if st != xdr.OK {
 		return st
+	}
+	if !c.dialect.attrs.Has(xdr.AttrXattrSupport) {
+		want &= accessBits41
 	}
 	var supported, granted uint32
 	for right, needs := range rights {

@@ -15,7 +15,7 @@ func opExchangeID(c *compound) xdr.Status {
 		return xdr.ErrBadXDR
 	}
 	switch {
-	case flags&^xdr.ExchgArgMask != 0 || len(owner) == 0:
+	case flags&^c.dialect.exchange != 0 || len(owner) == 0:
 		return xdr.ErrInval
 	case how == xdr.StateProtectSSV:
 		return xdr.ErrEncrAlgUnsupp
@@ -163,10 +163,10 @@ func opReclaimComplete(c *compound) xdr.Status {
 	}
 	var name *string
 	if one {
-		if st := c.needFile(); st != xdr.OK {
+		if st := c.needObject(); st != xdr.OK {
 			return st
 		}
-		name = &c.cur.export.Name
+		name = &c.cur.export.Name // "": nothing can be reclaimed in the pseudo root
 	} else {
 		c.s.observeAll(c.ctx)
 	}

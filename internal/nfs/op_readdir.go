@@ -41,7 +41,7 @@ func opReadDir(c *compound) xdr.Status {
 		return xdr.ErrBadCookie
 	case cookie != 0 && verifier != cookieVerifier:
 		return xdr.ErrNotSame
-	case !want.And(setOnly).IsZero():
+	case !want.And(setOnly).And(c.dialect.attrs).IsZero():
 		return xdr.ErrInval
 	}
 	if st := c.mayList(); st != xdr.OK {

@@ -2,7 +2,7 @@ package nfs
 
 import "github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 
-// operations are those of minor version 1 that do more than refuse. Known
+// operations are those of minor versions 1 and 2 that do more than refuse. Known
 // operations that are not here are answered with NFS4ERR_NOTSUPP.
 var operations = map[xdr.Op]opFunc{
 	xdr.OpExchangeID: opExchangeID, xdr.OpCreateSession: opCreateSession, xdr.OpDestroySession: opDestroySession,
@@ -23,4 +23,8 @@ var operations = map[xdr.Op]opFunc{
 	xdr.OpOpen: opOpen, xdr.OpOpenDowngrade: opOpenDowngrade, xdr.OpClose: opClose,
 	xdr.OpLock: opLock, xdr.OpLockT: opLockT, xdr.OpLockU: opLockU,
 	xdr.OpDelegPurge: opDelegPurge, xdr.OpDelegReturn: opDelegReturn,
+
+	xdr.OpSeek: opSeek, xdr.OpAllocate: opAllocate, xdr.OpDeallocate: opDeallocate, xdr.OpIOAdvise: opIOAdvise,
+	xdr.OpCopy: opCopy, xdr.OpClone: opClone,
+	xdr.OpGetXattr: opGetXattr, xdr.OpSetXattr: opSetXattr, xdr.OpListXattrs: opListXattrs, xdr.OpRemoveXattr: opRemoveXattr,
 }

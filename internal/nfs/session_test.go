@@ -100,7 +100,7 @@ func TestSequenceRefusals(t *testing.T) {
 func TestMinorVersionsAreRefused(t *testing.T) {
 	s := newSite(t)
 	p := s.dial(PseudoRoot(), "one")
-	for _, minor := range []uint32{0, 2, 9} {
+	for _, minor := range []uint32{0, 3, 9} {
 		w := xdr.NewWriter()
 		w.String("x")
 		w.Uint32(minor)

@@ -16,6 +16,7 @@ var statusOf = map[fs.Error]xdr.Status{
 	fs.ErrStale: xdr.ErrStale, fs.ErrNotSupp: xdr.ErrNotSupp, fs.ErrBadName: xdr.ErrBadName,
 	fs.ErrSymlink: xdr.ErrSymlink, fs.ErrWrongType: xdr.ErrWrongType, fs.ErrDelay: xdr.ErrDelay,
 	fs.ErrNoXattr: xdr.ErrNoXattr, fs.ErrDQuot: xdr.ErrDQuot,
+	fs.ErrXattrTooBig: xdr.ErrXattr2Big,
 }
 
 // status maps an error of a file system. What is not a refusal is a fault of

@@ -15,8 +15,11 @@ const (
 	// take at most 256 KiB. A reply to CREATE, OPEN or RENAME has under 1 KiB.
 	MaxCachedReply = 4096
 	// MinChannel is the least request or reply size that works, bytes: a
-	// COMPOUND of SEQUENCE, PUTFH and OPEN with the longest names.
-	MinChannel = 1024
+	// COMPOUND of SEQUENCE, PUTFH and an operation with a short name, after an
+	// RPC header with AUTH_SYS.
+	MinChannel = 256
+	// MinBackOps is what a callback takes: CB_SEQUENCE and CB_RECALL.
+	MinBackOps = 2
 	// MaxStatesPerClient bounds opens and lock owners of files of one client:
 	// about 300 bytes each.
 	MaxStatesPerClient = 200_000

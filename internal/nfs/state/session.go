@@ -62,6 +62,9 @@ func (t *Table) CreateSession(a CreateArgs, now time.Time) (SessionResult, Effec
 	if st != xdr.OK {
 		return SessionResult{}, Effects{}, st
 	}
+	if a.Back.MaxRequest < MinChannel || a.Back.MaxResponse < MinChannel || a.Back.MaxOps < MinBackOps {
+		return SessionResult{}, Effects{}, xdr.ErrTooSmall
+	}
 	var eff Effects
 	if !c.confirmed {
 		eff = t.confirm(c)

@@ -25,7 +25,7 @@ func (t *Table) client(tb testing.TB, identity, owner string, now time.Time) (ui
 	if st != xdr.OK {
 		tb.Fatal(st)
 	}
-	s, _, st := t.CreateSession(CreateArgs{Identity: identity, ClientID: x.ClientID, Sequence: x.Sequence, Principal: "p", Fore: wish}, now)
+	s, _, st := t.CreateSession(CreateArgs{Identity: identity, ClientID: x.ClientID, Sequence: x.Sequence, Principal: "p", Fore: wish, Back: wish}, now)
 	if st != xdr.OK {
 		tb.Fatal(st)
 	}
@@ -160,7 +160,7 @@ func TestRecordIsNeededOncePerIncarnation(t *testing.T) {
 		t.Error("first incarnation")
 	}
 	x, _, _ := tab.ExchangeID(ExchangeArgs{Owner: []byte("one"), Principal: "p", Verifier: xdr.Verifier{9}}, start)
-	_, eff, st := tab.CreateSession(CreateArgs{ClientID: x.ClientID, Sequence: 1, Principal: "p", Fore: wish}, start)
+	_, eff, st := tab.CreateSession(CreateArgs{ClientID: x.ClientID, Sequence: 1, Principal: "p", Fore: wish, Back: wish}, start)
 	if st != xdr.OK || len(eff.Forget) != 0 {
 		t.Errorf("%v, %+v: the record stays for the new incarnation", st, eff)
 	}
@@ -191,7 +191,7 @@ func TestNewEpochKeepsLiveStateAndLetsOthersReclaim(t *testing.T) {
 		t.Error("the live client's record is not made anew")
 	}
 	far, _, _ := tab.ExchangeID(ExchangeArgs{Owner: []byte("far"), Principal: "p"}, start)
-	tab.CreateSession(CreateArgs{ClientID: far.ClientID, Sequence: 1, Principal: "p", Fore: wish}, start)
+	tab.CreateSession(CreateArgs{ClientID: far.ClientID, Sequence: 1, Principal: "p", Fore: wish, Back: wish}, start)
 	if st := tab.MayLock(far.ClientID, "fs", true); st != xdr.OK {
 		t.Errorf("reclaim: %v", st)
 	}
@@ -208,9 +208,9 @@ func TestLimitsHold(t *testing.T) {
 	tab := newTable()
 	id, _ := tab.client(t, "", "one", start)
 	for range MaxSessionsPerClient - 1 {
-		tab.CreateSession(CreateArgs{ClientID: id, Sequence: tab.clients[id].createSeq + 1, Principal: "p", Fore: wish}, start)
+		tab.CreateSession(CreateArgs{ClientID: id, Sequence: tab.clients[id].createSeq + 1, Principal: "p", Fore: wish, Back: wish}, start)
 	}
-	if _, _, st := tab.CreateSession(CreateArgs{ClientID: id, Sequence: tab.clients[id].createSeq + 1, Principal: "p", Fore: wish}, start); st != xdr.ErrNoSpc {
+	if _, _, st := tab.CreateSession(CreateArgs{ClientID: id, Sequence: tab.clients[id].createSeq + 1, Principal: "p", Fore: wish, Back: wish}, start); st != xdr.ErrNoSpc {
 		t.Errorf("session %d: %v", MaxSessionsPerClient+1, st)
 	}
 	f := File{"fs", 1}

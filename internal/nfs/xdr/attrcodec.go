@@ -156,6 +156,21 @@ func makeAttrCodecs() (t [96]attrCodec) {
 	codec(AttrSuppAttrExclCreat,
 		func(w *Writer, a *Attrs) { w.Bitmap(a.ExclCreat) },
 		func(r *Reader, a *Attrs) { a.ExclCreat = r.Bitmap() })
+	codec(AttrCloneBlkSize,
+		func(w *Writer, a *Attrs) { w.Uint32(a.CloneBlkSize) },
+		func(r *Reader, a *Attrs) { a.CloneBlkSize = r.Uint32() })
+	codec(AttrSpaceFreed,
+		func(w *Writer, a *Attrs) { w.Uint64(a.SpaceFreed) },
+		func(r *Reader, a *Attrs) { a.SpaceFreed = r.Uint64() })
+	codec(AttrChangeAttrType,
+		func(w *Writer, a *Attrs) { w.Uint32(a.ChangeAttrType) },
+		func(r *Reader, a *Attrs) { a.ChangeAttrType = r.Uint32() })
+	codec(AttrModeUmask,
+		func(w *Writer, a *Attrs) { w.Uint32(a.UmaskedMode); w.Uint32(a.Umask) },
+		func(r *Reader, a *Attrs) { a.UmaskedMode = r.Uint32(); a.Umask = r.Uint32() })
+	codec(AttrXattrSupport,
+		func(w *Writer, a *Attrs) { w.Bool(a.XattrSupport) },
+		func(r *Reader, a *Attrs) { a.XattrSupport = r.Bool() })
 	return t
 }
 

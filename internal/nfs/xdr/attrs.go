@@ -56,6 +56,12 @@ type Attrs struct {
 	MountedOnFileID uint64
 	ModeMaskedValue uint32
 	ModeMaskedBits  uint32
+	CloneBlkSize    uint32 // bytes
+	SpaceFreed      uint64 // bytes
+	ChangeAttrType  uint32
+	UmaskedMode     uint32 // mode_umask: the mode before the umask
+	Umask           uint32
+	XattrSupport    bool
 }
 
 // SetTime is a settime4: the server's time, or the one given.

@@ -7,6 +7,7 @@ const (
 	ProcNull      = 0
 	ProcCompound  = 1
 	MinorVersion1 = 1
+	MinorVersion2 = 2
 )
 
 // Sizes (RFC 8881 §3.1), bytes.
@@ -23,6 +24,10 @@ const (
 	Access4Extend  = 0x08
 	Access4Delete  = 0x10
 	Access4Execute = 0x20
+	// Of extended attributes (RFC 8276 §8.5).
+	Access4XARead  = 0x40
+	Access4XAWrite = 0x80
+	Access4XAList  = 0x100
 )
 
 // OPEN: share reservations (RFC 8881 §18.16).
@@ -89,6 +94,7 @@ const (
 const (
 	ExchgSuppMovedRefer   = 0x00000001
 	ExchgSuppMovedMigr    = 0x00000002
+	ExchgSuppFenceOps     = 0x00000004 // NFSv4.2
 	ExchgBindPrincStateID = 0x00000100
 	ExchgUseNonPNFS       = 0x00010000
 	ExchgUsePNFSMDS       = 0x00020000
@@ -97,8 +103,8 @@ const (
 	ExchgUpdConfirmedRecA = 0x40000000
 	ExchgConfirmedR       = 0x80000000
 
-	// ExchgArgMask are the flags a client may send; 4.2 adds 0x4 and 0x8.
-	ExchgArgMask = 0x4007010f
+	// ExchgArgMask are the flags a client may send.
+	ExchgArgMask = 0x40070107
 
 	StateProtectNone = 0
 	StateProtectMach = 1
@@ -149,4 +155,22 @@ const (
 	TypeLnk  = 5
 	TypeSock = 6
 	TypeFifo = 7
+)
+
+// NFSv4.2: data_content4 of SEEK, setxattr_option4, netloc_type4,
+// change_attr_type4 (RFC 7862 §4, §12.2, §15.11; RFC 8276 §8.4.2).
+const (
+	ContentData = 0
+	ContentHole = 1
+
+	XattrEither  = 0
+	XattrCreate  = 1
+	XattrReplace = 2
+
+	NetLocName = 1
+	NetLocURL  = 2
+	NetLocAddr = 3
+
+	ChangeMonotonic = 0
+	ChangeUndefined = 4
 )
