@@ -25,7 +25,11 @@ func findGeneration(dfs disk.FS, infos []segmentInfo) (*generation, error) {
 		}
 	}
 	if top == 0 {
-		return nil, &fs.CorruptionError{Detail: "no record segment has a good header; is this the directory of a journal?"}
+		where := "a directory without segments"
+		if len(infos) > 0 {
+			where = infos[0].path
+		}
+		return nil, &fs.CorruptionError{File: where, Detail: "no record segment has a good header; is this the directory of a journal?"}
 	}
 	for n := top; n > 0; n-- {
 		g, err := readGeneration(dfs, infos, n)

@@ -61,24 +61,28 @@ type Region struct {
 
 // New locks the data directory, opens the catalog and wires the parts.
 // Nothing listens before Run; call Close when Run is not called.
-func New(cfg *config.Config, log *slog.Logger) (r *Region, err error) {
-	r = &Region{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, r.release())
-		}
-	}()
+func New(cfg *config.Config, log *slog.Logger) (*Region, error) {
+	r := &Region{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
+	if err := r.wire(); err != nil {
+		return nil, errors.Join(err, r.release())
+	}
+	return r, nil
+}
+
+// wire makes the parts; after an error those that were made are to be released.
+func (r *Region) wire() (err error) {
+	cfg, log := r.cfg, r.log
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d := disk.Real()
 	if err := d.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
+		return fmt.Errorf("make the data directory: %w", err)
 	}
 	if r.lock, err = disk.Lock(d, cfg.DataDir); err != nil {
-		return nil, err
+		return err
 	}
 	tlsConf, err := loadTLS(cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.tls = tlsConf
 	urls := make(map[string]string)
@@ -91,14 +95,14 @@ func New(cfg *config.Config, log *slog.Logger) (r *Region, err error) {
 		now: time.Now, rand: rand.Reader, log: log, registry: r.registry, http: peers.client, peerURL: peers.url,
 		bandwidth: cfg.Replication.BandwidthLimit})
 	if err := r.newNFS(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.newControl(d, peers); err != nil {
-		return nil, err
+		return err
 	}
 	r.replica = replica.NewServer(replica.ServerConfig{Lookup: r.lookup, Logger: log, Registerer: r.registry})
 	r.registerMetrics()
-	return r, nil
+	return nil
 }
 
 func (r *Region) newNFS() (err error) {

@@ -29,6 +29,9 @@ func loadTLS(cfg *config.Config) (tlsPair, error) {
 	if !pool.AppendCertsFromPEM(pem) {
 		return tlsPair{}, fmt.Errorf("peer.ca: %s holds no certificate in PEM form", cfg.Peer.CA)
 	}
+	if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: cfg.Region, Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+		return tlsPair{}, fmt.Errorf("peer.cert: %s would be refused by the other regions; it must name %s, be valid now and be signed by peer.ca: %w", cfg.Peer.Cert, cfg.Region, err)
+	}
 	return tlsPair{
 		server: &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
 			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}},

@@ -164,3 +164,13 @@ func (r *Region) RSS(t testing.TB) int64 {
 	}
 	return kib << 10
 }
+
+// Again runs a second `serve` with the same configuration and gives what it
+// says.
+func (r *Region) Again(t testing.TB) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	out, err := r.command(ctx, r.bin, "serve", "--config", r.conf).CombinedOutput()
+	return string(out), err
+}
