@@ -50,6 +50,7 @@ func (e *Engine) beginWriting() (uint64, error) {
 	}
 	e.holdMu.Lock()
 	e.grace = len(clients)+len(e.localClients) > 0
+	e.orphans = !e.grace // nobody will reclaim them
 	e.holdMu.Unlock()
 	e.mode.Store(int32(Writer))
 	e.wake()

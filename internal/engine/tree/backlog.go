@@ -40,7 +40,9 @@ func newBacklog() *backlog { return &backlog{event: make(chan struct{})} }
 func (b *backlog) listener(log *slog.Logger) *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
-			log.Error("the tree's store failed a background job; it will try again", "error", err)
+			if _, _, dead := b.state(); dead == nil {
+				log.Error("the tree's store failed a background job; it will try again", "error", err)
+			}
 			b.happened(err)
 			time.Sleep(flushRetryPause)
 		},

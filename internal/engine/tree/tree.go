@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -87,6 +86,7 @@ type Tree struct {
 func Open(o Options) (*Tree, error) {
 	t := &Tree{gate: &gate{FS: o.FS}, dir: o.Dir, log: o.Logger, fail: o.OnFailure, closing: make(chan struct{}),
 		backlog: newBacklog(), cache: newInodeCache()}
+	t.gate.failed = t.stopStore
 	if !o.ReadOnly {
 		if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make the tree's directory: %w", err)
@@ -97,7 +97,7 @@ func Open(o Options) (*Tree, error) {
 		return nil, fmt.Errorf("open the tree in %s: %w", o.Dir, err)
 	}
 	t.db = db
-	if err := t.load(); err != nil {
+	if err := errors.Join(t.gate.alive(), t.load()); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("read the tree in %s: %w", o.Dir, err)
 	}
@@ -170,6 +170,12 @@ func (t *Tree) SetStaged(sync func() error) {
 	t.SetDurable(func(uint64) error { return sync() })
 }
 
+// stopStore is for errors after which pebble's memory may be wrong.
+func (t *Tree) stopStore(err error) {
+	t.gate.stop(err)
+	t.reportFailure(err)
+}
+
 func (t *Tree) reportFailure(err error) {
 	if t.backlog.die(err) && t.fail != nil {
 		t.fail(err)
@@ -187,11 +193,7 @@ func (l storeLogger) Errorf(format string, a ...any) {
 }
 
 func (l storeLogger) Fatalf(format string, a ...any) {
-	l.t.reportFailure(errors.New("tree store: " + fmt.Sprintf(format, a...)))
-	select {
-	case <-l.t.closing:
-	case <-time.After(time.Second): // pebble would retry without a pause
-	}
+	l.t.stopStore(errors.New("tree store: " + fmt.Sprintf(format, a...)))
 }
 
 // Meta tells where the tree stands.
