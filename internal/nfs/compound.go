@@ -30,8 +30,9 @@ type compound struct {
 	ticket  *state.Ticket // nil in minor version 0
 	client  uint64        // who asks: of the session, or what the operation says
 	dialect *dialect
-	limit   int        // bytes of the whole reply
-	tooBig  xdr.Status // what to answer beyond it
+	turn    *state.Turn // of an owner, in minor version 0
+	limit   int         // bytes of the whole reply
+	tooBig  xdr.Status  // what to answer beyond it
 
 	cur, saved           object
 	curState, savedState xdr.StateID
@@ -76,7 +77,7 @@ func (s *Server) compound(ctx context.Context, v *view, call *oncrpc.Call, args 
 	w.Uint32(0)
 	var st xdr.Status
 	switch {
-	case minor >= uint32(len(dialects)) || dialects[minor] == nil:
+	case minor >= uint32(len(dialects)):
 		st = xdr.ErrMinorVersMismatch
 	case c.ops > state.MaxOps:
 		st = dialects[minor].status(xdr.ErrTooManyOps)

@@ -9,19 +9,26 @@ type dialect struct {
 	sessions   bool       // clients are known by their sessions, there is a current stateid
 	attrs      xdr.Bitmap // those that the minor version has
 	exchange   uint32     // the flags of EXCHANGE_ID that a client may send
+	// nothingSaved is what RESTOREFH answers if there is nothing to restore.
+	nothingSaved xdr.Status
 	// statuses replaces those that the minor version does not have.
 	statuses map[xdr.Status]xdr.Status
 }
 
-// dialects are the minor versions that are served; nil is none.
+// dialects are the minor versions that are served.
 var dialects = [...]*dialect{
+	0: {
+		operations: operations40, last: xdr.OpReleaseLockOwner, attrs: upTo(xdr.AttrMountedOnFileID), statuses: statuses40,
+		nothingSaved: xdr.ErrRestoreFH,
+	},
 	1: {
 		operations: operations, last: xdr.OpReclaimComplete, sessions: true, attrs: upTo(xdr.AttrFSCharsetCap),
-		exchange: xdr.ExchgArgMask &^ xdr.ExchgSuppFenceOps,
+		exchange: xdr.ExchgArgMask &^ xdr.ExchgSuppFenceOps, nothingSaved: xdr.ErrNoFileHandle,
 	},
 	2: { // and RFC 8276
 		operations: operations, last: xdr.OpRemoveXattr, sessions: true, attrs: upTo(xdr.AttrXattrSupport),
-		exchange: xdr.ExchgArgMask,
+		exchange:     xdr.ExchgArgMask,
+		nothingSaved: xdr.ErrNoFileHandle,
 	},
 }
 

@@ -102,7 +102,7 @@ func opSaveFH(c *compound) xdr.Status {
 
 func opRestoreFH(c *compound) xdr.Status {
 	if c.saved.kind == noObject {
-		return xdr.ErrNoFileHandle
+		return c.dialect.nothingSaved
 	}
 	c.cur, c.curState = c.saved, c.savedState
 	return xdr.OK
@@ -191,7 +191,7 @@ func (c *compound) parent() (object, xdr.Status) {
 }
 
 // opSecInfo is RFC 8881 §18.29, opSecInfoNoName §18.45. Both consume the
-// current file handle.
+// current file handle, except in minor version 0.
 func opSecInfo(c *compound) xdr.Status {
 	name := c.name()
 	if c.args.Bad() {
@@ -223,7 +223,9 @@ func opSecInfoNoName(c *compound) xdr.Status {
 }
 
 func (c *compound) flavors() xdr.Status {
-	c.move(object{})
+	if c.dialect.sessions {
+		c.move(object{})
+	}
 	c.w.Uint32(1)
 	c.w.Uint32(xdr.AuthSys)
 	return xdr.OK

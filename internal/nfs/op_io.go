@@ -10,6 +10,11 @@ import (
 // checkIO checks a stateid for reading or writing the current file. opened
 // tells that permission was checked when the file was opened.
 func (c *compound) checkIO(id xdr.StateID, want uint32) (opened bool, st xdr.Status) {
+	if !c.dialect.sessions {
+		if st := c.clientOf(id); st != xdr.OK {
+			return false, st
+		}
+	}
 	special := id == xdr.AnonymousStateID || id == xdr.BypassStateID
 	if special && c.s.table.InGrace(c.cur.export.Name) {
 		return false, xdr.ErrGrace // what is reclaimed may forbid it

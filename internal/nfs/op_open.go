@@ -12,6 +12,8 @@ import (
 type openArgs struct {
 	access, deny uint32
 	want         uint32 // about delegations
+	seqid        uint32 // of the owner, in minor version 0
+	client       uint64 // in minor version 0
 	owner        []byte
 
 	create   bool
@@ -26,9 +28,8 @@ type openArgs struct {
 
 // readOpen reads and checks the arguments.
 func (c *compound) readOpen() (*openArgs, xdr.Status) {
-	c.args.Uint32() // seqid: sessions order requests
-	a := &openArgs{access: c.args.Uint32(), deny: c.args.Uint32()}
-	c.args.Uint64() // the client is that of the session
+	a := &openArgs{seqid: c.args.Uint32(), access: c.args.Uint32(), deny: c.args.Uint32()}
+	a.client = c.args.Uint64() // means nothing in a session
 	a.owner = c.args.Opaque(xdr.OpaqueLimit)
 	switch c.args.Uint32() {
 	case xdr.OpenNoCreate:
@@ -41,6 +42,9 @@ func (c *compound) readOpen() (*openArgs, xdr.Status) {
 		c.args.Fail()
 	}
 	a.claim = c.args.Uint32()
+	if a.claim > xdr.ClaimDelegatePrev && !c.dialect.sessions {
+		c.args.Fail()
+	}
 	switch a.claim {
 	case xdr.ClaimNull, xdr.ClaimDelegatePrev:
 		a.name = c.name()
@@ -58,8 +62,10 @@ func (c *compound) readOpen() (*openArgs, xdr.Status) {
 	if c.args.Bad() {
 		return nil, xdr.ErrBadXDR
 	}
-	a.want = a.access & (xdr.ShareWantMask | xdr.ShareWhenMask)
-	a.access &^= xdr.ShareWantMask | xdr.ShareWhenMask
+	if c.dialect.sessions {
+		a.want = a.access & (xdr.ShareWantMask | xdr.ShareWhenMask)
+		a.access &^= a.want
+	}
 	if a.access == 0 || a.access > xdr.ShareBoth || a.deny > xdr.DenyBoth || a.create && a.claim != xdr.ClaimNull {
 		return nil, xdr.ErrInval
 	}
@@ -69,6 +75,9 @@ func (c *compound) readOpen() (*openArgs, xdr.Status) {
 // readHow reads createhow4.
 func (c *compound) readHow(a *openArgs) (st xdr.Status) {
 	a.mode = c.args.Uint32()
+	if a.mode == xdr.CreateExclusive41 && !c.dialect.sessions {
+		return xdr.ErrBadXDR
+	}
 	switch a.mode {
 	case xdr.CreateUnchecked, xdr.CreateGuarded:
 		a.attrs, a.mask, st = c.settable()
@@ -110,10 +119,21 @@ func opOpen(c *compound) xdr.Status {
 	c.curState = id
 	c.w.StateID(id)
 	c.putChange(found.dir)
-	c.w.Uint32(xdr.OpenResultLockPOSIX | xdr.OpenResultPreserveUnlinked)
+	c.w.Uint32(c.openFlags())
 	c.w.Bitmap(found.mask)
 	c.putNoDelegation(a.want)
 	return xdr.OK
+}
+
+// openFlags are the flags of an OPEN's result.
+func (c *compound) openFlags() uint32 {
+	switch {
+	case c.dialect.sessions:
+		return xdr.OpenResultLockPOSIX | xdr.OpenResultPreserveUnlinked
+	case c.turn.Confirm:
+		return xdr.OpenResultLockPOSIX | xdr.OpenResultConfirm
+	}
+	return xdr.OpenResultLockPOSIX
 }
 
 // openInPseudo answers an OPEN of an entry of the pseudo root: all are

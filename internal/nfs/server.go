@@ -92,6 +92,7 @@ func (s *Server) Tick(ctx context.Context) {
 			s.carryOut(ctx, s.table.Discard(x.ClientID))
 		}
 	}
+	s.carryOut(ctx, s.table.Sweep40(now))
 	for _, g := range s.table.GraceDue(now) {
 		if s.forget(ctx, g.Forget) {
 			s.carryOut(ctx, s.table.EndGrace(g.FS, now))

@@ -39,6 +39,8 @@ type client struct {
 	// owner; true: this incarnation made it.
 	records  map[string]bool
 	complete bool // RECLAIM_COMPLETE was received
+
+	v40 *client40 // nil: of a minor version with sessions
 }
 
 // ExchangeArgs are those of EXCHANGE_ID.
@@ -91,7 +93,7 @@ func (t *Table) ExchangeID(a ExchangeArgs, now time.Time) (ExchangeResult, Effec
 	if in.unconfirmed != nil {
 		t.discard(in.unconfirmed)
 	}
-	c := t.newClient(key, &a, now)
+	c := t.newClient(t.newClientID(), key, &a, now)
 	return ExchangeResult{c.id, 1, false}, eff, xdr.OK
 }
 
@@ -109,9 +111,9 @@ func exchangeUpdate(c *client, a *ExchangeArgs, now time.Time) (ExchangeResult, 
 	return ExchangeResult{c.id, c.createSeq + 1, true}, Effects{}, xdr.OK
 }
 
-func (t *Table) newClient(key ownerKey, a *ExchangeArgs, now time.Time) *client {
+func (t *Table) newClient(id uint64, key ownerKey, a *ExchangeArgs, now time.Time) *client {
 	c := &client{
-		id: t.newClientID(), key: key, record: recordName(key), verifier: a.Verifier, principal: a.Principal, renewed: now,
+		id: id, key: key, record: recordName(key), verifier: a.Verifier, principal: a.Principal, renewed: now,
 		sessions: map[xdr.SessionID]*session{}, lockOwners: map[string]*lockOwner{},
 		opens: map[openKey]*open{}, records: map[string]bool{},
 	}
@@ -174,6 +176,9 @@ func (t *Table) discard(c *client) Effects {
 	}
 	for l := range c.records {
 		eff.Forget = append(eff.Forget, Record{l, c.record})
+	}
+	for _, w := range c.openOwners() {
+		t.dropOpenOwner(w)
 	}
 	delete(t.clients, c.id)
 	in := t.owners[c.key]

@@ -173,7 +173,7 @@ func (t *Table) MayLock(clientID uint64, l string, reclaim bool) xdr.Status {
 		return xdr.OK
 	case reclaim:
 		return xdr.ErrNoGrace
-	case s.grace || !c.complete:
+	case s.grace || !c.complete && c.v40 == nil:
 		return xdr.ErrGrace
 	}
 	return xdr.OK

@@ -29,3 +29,7 @@ const (
 	// request looks at all of them.
 	MaxLocksPerFile = 10_000
 )
+
+// MaxOpenOwners bounds the open owners of one client of minor version 0: about
+// 500 bytes each. Linux has one for each user and mount.
+const MaxOpenOwners = 100_000

@@ -9,6 +9,7 @@ type lockOwner struct {
 	client *client
 	owner  string
 	states map[File]*lockState
+	seq    *sequence // of requests of 4.0
 }
 
 // lockState stands for the locks of one owner on one file; its stateid names
@@ -133,7 +134,7 @@ func (t *Table) locker(a *LockArgs) (*lockState, *open, xdr.Status) {
 		if l == nil || l.owner.client.id != a.ClientID || l.owner.client.expiring || l.open.key.file != a.File {
 			return nil, nil, xdr.ErrBadStateID
 		}
-		if st := checkSeq(a.Lock.Seq, l.seq); st != xdr.OK {
+		if st := l.owner.client.checkSeq(a.Lock.Seq, l.seq); st != xdr.OK {
 			return nil, nil, st
 		}
 		o = l.open
@@ -152,6 +153,9 @@ func (t *Table) lockOwner(c *client, name []byte) *lockOwner {
 	w := c.lockOwners[string(name)]
 	if w == nil {
 		w = &lockOwner{client: c, owner: string(name), states: map[File]*lockState{}}
+		if c.v40 != nil {
+			w.seq = &sequence{}
+		}
 		c.lockOwners[w.owner] = w
 	}
 	return w
@@ -165,7 +169,7 @@ func (t *Table) dropOwner(w *lockOwner) {
 }
 
 func (t *Table) newLock(w *lockOwner, o *open) *lockState {
-	l := &lockState{id: t.newOther(), seq: 1, owner: w, open: o, file: t.files[o.key.file]}
+	l := &lockState{id: t.otherFor(o.client), seq: 1, owner: w, open: o, file: t.files[o.key.file]}
 	w.states[o.key.file], t.locks[l.id], o.locks[l] = l, l, true
 	w.client.states++
 	return l
@@ -215,7 +219,7 @@ func (t *Table) Unlock(clientID uint64, id xdr.StateID, f File, offset, length u
 	if l == nil || l.owner.client.id != clientID || l.owner.client.expiring || l.open.key.file != f {
 		return xdr.StateID{}, xdr.ErrBadStateID
 	}
-	if st := checkSeq(id.Seq, l.seq); st != xdr.OK {
+	if st := l.owner.client.checkSeq(id.Seq, l.seq); st != xdr.OK {
 		return xdr.StateID{}, st
 	}
 	l.file.locks = without(l.file.locks, l.owner, offset, last)

@@ -13,6 +13,7 @@ type open struct {
 	key    openKey
 	access uint32
 	deny   uint32
+	modes  modes
 	locks  map[*lockState]bool
 }
 
@@ -73,6 +74,7 @@ func (t *Table) Open(a OpenArgs) (id xdr.StateID, again bool, st xdr.Status) {
 	if own != nil {
 		own.access |= a.Access
 		own.deny |= a.Deny
+		own.modes.add(a.Access, a.Deny)
 		own.seq = nextSeq(own.seq)
 		return own.stateID(), true, xdr.OK
 	}
@@ -83,7 +85,8 @@ func (t *Table) Open(a OpenArgs) (id xdr.StateID, again bool, st xdr.Status) {
 		f = &file{opens: map[*open]bool{}}
 		t.files[a.File] = f
 	}
-	o := &open{id: t.newOther(), seq: 1, client: c, key: key, access: a.Access, deny: a.Deny, locks: map[*lockState]bool{}}
+	o := &open{id: t.otherFor(c), seq: 1, client: c, key: key, access: a.Access, deny: a.Deny, locks: map[*lockState]bool{}}
+	o.modes.add(a.Access, a.Deny)
 	f.opens[o], c.opens[key], t.opens[o.id] = true, o, o
 	c.states++
 	return o.stateID(), false, xdr.OK
@@ -112,10 +115,10 @@ func (t *Table) dropOpen(o *open) File {
 // findOpen resolves a client's stateid to an open of a file.
 func (t *Table) findOpen(clientID uint64, id xdr.StateID, f File) (*open, xdr.Status) {
 	o := t.opens[id.Other]
-	if o == nil || o.client.id != clientID || o.client.expiring || o.key.file != f {
+	if o == nil || o.client.id != clientID || o.client.expiring || o.key.file != f || !o.usable() {
 		return nil, xdr.ErrBadStateID
 	}
-	return o, checkSeq(id.Seq, o.seq)
+	return o, o.client.checkSeq(id.Seq, o.seq)
 }
 
 // checkSeq compares the seqid of a stateid with the current one.
@@ -137,7 +140,7 @@ func (t *Table) Downgrade(clientID uint64, id xdr.StateID, f File, access, deny 
 	switch {
 	case st != xdr.OK:
 		return xdr.StateID{}, st
-	case access == 0 || access&^o.access != 0 || deny&^o.deny != 0:
+	case access == 0 || !o.modes.lower(access, deny):
 		return xdr.StateID{}, xdr.ErrInval
 	}
 	o.access, o.deny = access, deny
@@ -176,10 +179,10 @@ func (t *Table) CheckIO(clientID uint64, id xdr.StateID, f File, want uint32) (o
 	} else if l := t.locks[id.Other]; l != nil {
 		o, seq = l.open, l.seq
 	}
-	if o == nil || o.client.id != clientID || o.client.expiring || o.key.file != f {
+	if o == nil || o.client.id != clientID || o.client.expiring || o.key.file != f || !o.usable() {
 		return false, xdr.ErrBadStateID
 	}
-	if st := checkSeq(id.Seq, seq); st != xdr.OK {
+	if st := o.client.checkSeq(id.Seq, seq); st != xdr.OK {
 		return false, st
 	}
 	if o.access&want == 0 {

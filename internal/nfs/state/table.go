@@ -36,6 +36,9 @@ type Table struct {
 	locks    map[other]*lockState
 	files    map[File]*file
 	serving  map[string]*serving
+
+	closed map[other]*openOwner // what open owners of 4.0 closed last
+	swept  time.Time            // when those not in use were looked for
 }
 
 // File names a file across file systems. FS is the name of the export, which
@@ -75,7 +78,7 @@ func NewTable(cfg Config) *Table {
 	return &Table{
 		cfg: cfg, clients: map[uint64]*client{}, owners: map[ownerKey]*incarnations{},
 		sessions: map[xdr.SessionID]*session{}, opens: map[other]*open{}, locks: map[other]*lockState{},
-		files: map[File]*file{}, serving: map[string]*serving{},
+		files: map[File]*file{}, serving: map[string]*serving{}, closed: map[other]*openOwner{},
 	}
 }
 

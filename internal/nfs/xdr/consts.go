@@ -69,6 +69,7 @@ const (
 	WhyNoDelegNotWanted = 0
 	WhyNoDelegResource  = 2
 
+	OpenResultConfirm          = 0x02
 	OpenResultLockPOSIX        = 0x04
 	OpenResultPreserveUnlinked = 0x08
 	OpenResultMayNotifyLock    = 0x20
