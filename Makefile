@@ -26,7 +26,8 @@ lint:
 	$(GO) tool staticcheck ./...
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchtime 2s -timeout 60m ./internal/journal ./internal/engine ./internal/replica ./test/...
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test
+	$(GO) test -run '^$$' -bench . -benchtime 2s -timeout 60m ./internal/journal ./internal/nfs
 
 soak:
 	HOLDFAST_SOAK=$(SOAK) $(GO) test -v -count=1 -timeout 0 -run Soak ./test/...

@@ -21,7 +21,7 @@ import (
 )
 
 // newLocalStory is newStory on loopback, without namespaces.
-func newLocalStory(t *testing.T) *story {
+func newLocalStory(t testing.TB) *story {
 	s := &story{Regions: harness.NewLocalRegions(t), t: t, ctx: t.Context(), scratch: t.TempDir()}
 	s.us, s.eu = s.R[0], s.R[1]
 	s.usFS = s.create("story")
@@ -133,7 +133,7 @@ func (h *hammer) check(ctx context.Context, c *nfsclient.Client) error {
 }
 
 // hammers makes n of them on one file system.
-func hammers(t *testing.T, r *harness.Region, fsID string, n int, seed uint64) []*hammer {
+func hammers(t testing.TB, r *harness.Region, fsID string, n int, seed uint64) []*hammer {
 	t.Helper()
 	var hs []*hammer
 	for i := range n {
@@ -147,7 +147,7 @@ func hammers(t *testing.T, r *harness.Region, fsID string, n int, seed uint64) [
 }
 
 // atWork runs the hammers while fn does its worst.
-func atWork(t *testing.T, hs []*hammer, fn func()) {
+func atWork(t testing.TB, hs []*hammer, fn func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -34,7 +34,7 @@ func sums(dir, to string) string {
 `, dir, to)
 }
 
-func must[T any](t *testing.T) func(T, error) T {
+func must[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -47,7 +47,7 @@ func must[T any](t *testing.T) func(T, error) T {
 // story is a replicated file system between two regions.
 type story struct {
 	*harness.Regions
-	t       *testing.T
+	t       testing.TB
 	ctx     context.Context
 	us, eu  *harness.Region
 	usFS    string
