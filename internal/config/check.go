@@ -76,7 +76,6 @@ func (k *checker) config(c *Config) {
 	}
 	k.subnets(c.Subnets)
 	k.replication(&c.Replication)
-	k.between("limits.nfs_connections", c.Limits.NFSConnections, 1, maxConnections)
 	k.listeners(c)
 }
 

@@ -24,7 +24,6 @@ type Config struct {
 	Metrics     Metrics     `yaml:"metrics"`
 	Subnets     []Subnet    `yaml:"subnets"`
 	Replication Replication `yaml:"replication"`
-	Limits      Limits      `yaml:"limits"`
 }
 
 // API is the endpoint of the EFS API.
@@ -119,28 +118,17 @@ type Replication struct {
 	// BandwidthLimit is bytes per second for each replication, 0 (default)
 	// for none, otherwise 65536 at least.
 	BandwidthLimit int64 `yaml:"bandwidth_limit"`
-	// Zstd compresses what is sent. Default true.
-	Zstd *bool `yaml:"zstd"`
-}
-
-// Limits bound what clients may use.
-type Limits struct {
-	// NFSConnections is how many connections the region accepts, 1 to 100000.
-	// Default 25000, EFS's limit for a file system.
-	NFSConnections int `yaml:"nfs_connections"`
 }
 
 // Defaults, and bounds that are not EFS's.
 const (
-	defaultAPI         = "127.0.0.1:9400"
-	defaultNFS         = "127.0.0.1:2049"
-	nfsPort            = 2049
-	defaultLease       = 30
-	minLease           = 5 // shorter, a busy client loses its state
-	maxSeconds         = 3600
-	defaultConnections = 25000
-	maxConnections     = 100000
-	minBandwidth       = 64 << 10 // one batch within seconds
+	defaultAPI   = "127.0.0.1:9400"
+	defaultNFS   = "127.0.0.1:2049"
+	nfsPort      = 2049
+	defaultLease = 30
+	minLease     = 5 // shorter, a busy client loses its state
+	maxSeconds   = 3600
+	minBandwidth = 64 << 10 // one batch within seconds
 )
 
 func (c *Config) setDefaults() {
@@ -150,11 +138,6 @@ func (c *Config) setDefaults() {
 	setDefault(&c.NFS.GraceSeconds, c.NFS.LeaseSeconds)
 	setDefault(&c.NFS.MountTargetPort, nfsPort)
 	setDefault(&c.Replication.OnPeerUnreachable, PeerWait)
-	setDefault(&c.Limits.NFSConnections, defaultConnections)
-	if c.Replication.Zstd == nil {
-		yes := true
-		c.Replication.Zstd = &yes
-	}
 	for i := range c.Subnets {
 		s := &c.Subnets[i]
 		setDefault(&s.AvailabilityZone, c.Region+"a")

@@ -59,6 +59,5 @@ func render(account string, regions []string, ports []Ports, i, mountTargetPort 
 	line("  # has answered; serve: after 10 seconds in any case.")
 	line("  on_peer_unreachable: wait")
 	line("  bandwidth_limit: 0 # bytes per second for each replication; 0: none")
-	line("  zstd: true")
 	return b.String()
 }
