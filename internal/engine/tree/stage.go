@@ -31,8 +31,8 @@ func (s *StageBatch) Close() error { return s.b.Close() }
 // Raw stores a key as the other replica has it. Extents are refused: their
 // values hold local addresses.
 func (s *StageBatch) Raw(k, v []byte) error {
-	if len(k) == 0 || k[0] == prefixExtent || k[0] == prefixMeta || k[0] == prefixStage {
-		return &fs.DecodeError{What: "staged key", Detail: fmt.Sprintf("%.20x", k)}
+	if err := checkStaged(k, v); err != nil {
+		return err
 	}
 	return s.b.Set(k, v, nil)
 }
@@ -105,6 +105,9 @@ func (s *StageBatch) point(k []byte, present bool, v []byte) error {
 	if !present {
 		return s.b.Delete(k, nil)
 	}
+	if err := checkStaged(k, v); err != nil {
+		return err
+	}
 	return s.b.Set(k, v, nil)
 }
 
@@ -151,7 +154,7 @@ func (s *StageBatch) entry(dir fs.Ino, name fs.Name, present bool, v []byte) err
 	if err != nil {
 		return err
 	}
-	if err := s.b.Set(entryKey(dir, name), v, nil); err != nil {
+	if err := s.point(entryKey(dir, name), true, v); err != nil {
 		return err
 	}
 	return s.b.Set(cookieKey(dir, e.Cookie), encodeByCookie(e), nil)

@@ -250,5 +250,8 @@ func Parse(b []byte) (e Element, rest []byte, err error) {
 	if !ok || e.To < e.From || e.To > End {
 		return bad("range cut short or reversed")
 	}
+	if e.Kind != Data && e.To != 0 {
+		return bad("a range of what has none")
+	}
 	return e, b, nil
 }
