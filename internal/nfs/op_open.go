@@ -156,6 +156,12 @@ func (c *compound) mayOpen(a *openArgs) xdr.Status {
 		return xdr.ErrNotSupp
 	}
 	if a.access&xdr.ShareWrite != 0 && c.cur.export.FS.ReadOnly() {
+		if a.claim == xdr.ClaimPrevious {
+			// It had the file open where the data is written, and arrives here
+			// as its address has moved ahead of the failover: it waits for that.
+			// Any other answer would lose what it has open.
+			return xdr.ErrDelay
+		}
 		return xdr.ErrROFS
 	}
 	return c.mayLock(a.claim == xdr.ClaimPrevious)

@@ -235,6 +235,16 @@ func (r *Running) Output() string {
 	return string(b)
 }
 
+// Ended tells whether the guest has halted.
+func (r *Running) Ended() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Wait waits for the script and fails the test, with its output, when it failed.
 func (r *Running) Wait(t testing.TB) string {
 	t.Helper()

@@ -160,6 +160,8 @@ func (t *Table) InGrace(l string) bool {
 
 // MayLock says whether a client may get new opens and locks on a file system
 // now, or, with reclaim, those that it had before: OK, ErrGrace or ErrNoGrace.
+// What can be had on a read-only file system conflicts with nothing there, so
+// that nobody needs to have recorded it: whoever comes back has it again.
 func (t *Table) MayLock(clientID uint64, l string, reclaim bool) xdr.Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -169,7 +171,7 @@ func (t *Table) MayLock(clientID uint64, l string, reclaim bool) xdr.Status {
 		return xdr.ErrExpired
 	case s == nil:
 		return xdr.ErrDelay
-	case reclaim && s.grace && s.may[c.record]:
+	case reclaim && (s.grace && s.may[c.record] || s.readOnly && !c.complete):
 		return xdr.OK
 	case reclaim:
 		return xdr.ErrNoGrace
