@@ -20,9 +20,11 @@ type compound struct {
 	args *xdr.Reader
 	w    *xdr.Writer
 
-	start   int // where the result begins in w
-	ops     int // how many operations there are
-	index   int // which one is carried out
+	start   int  // where the result begins in w
+	countAt int  // where the number of results is
+	lasting bool // a retry must not be carried out again (minor version 0)
+	ops     int  // how many operations there are
+	index   int  // which one is carried out
 	op      xdr.Op
 	opAt    int           // where its result begins
 	keep    bool          // its result has a body in spite of an error
@@ -73,25 +75,30 @@ func (s *Server) compound(ctx context.Context, v *view, call *oncrpc.Call, args 
 	}
 	w.Uint32(0)
 	w.Opaque(tag)
-	countAt := w.Len()
+	c.countAt = w.Len()
 	w.Uint32(0)
-	var st xdr.Status
-	switch {
-	case minor >= uint32(len(dialects)):
-		st = xdr.ErrMinorVersMismatch
-	case c.ops > state.MaxOps:
-		st = dialects[minor].status(xdr.ErrTooManyOps)
-	default:
-		c.dialect = dialects[minor]
-		st = c.run()
+	if minor >= uint32(len(dialects)) {
+		return c.answer(xdr.ErrMinorVersMismatch)
 	}
+	c.dialect = dialects[minor]
+	switch {
+	case c.ops > state.MaxOps:
+		return c.answer(c.dialect.status(xdr.ErrTooManyOps))
+	case c.dialect.sessions:
+		return c.answer(c.run())
+	}
+	return c.once()
+}
+
+// answer completes the result, and keeps it where a retry will look for it.
+func (c *compound) answer(st xdr.Status) oncrpc.AcceptStat {
 	if c.ticket != nil && c.ticket.Replay && c.ticket.Reply != nil {
-		w.Truncate(c.start)
-		w.Raw(c.ticket.Reply)
+		c.w.Truncate(c.start)
+		c.w.Raw(c.ticket.Reply)
 		return oncrpc.Success
 	}
-	w.SetUint32(c.start, uint32(st))
-	w.SetUint32(countAt, uint32(c.index))
+	c.w.SetUint32(c.start, uint32(st))
+	c.w.SetUint32(c.countAt, uint32(c.index))
 	c.finish()
 	if c.drop {
 		return oncrpc.Drop
@@ -146,6 +153,7 @@ func (c *compound) one() xdr.Status {
 		st = xdr.ErrNotSupp
 	default:
 		if st = c.inOrder(); st == xdr.OK {
+			c.lasting = c.lasting || notIdempotent[c.op]
 			st = fn(c)
 		}
 	}

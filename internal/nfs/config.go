@@ -49,7 +49,7 @@ func NewServer(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, booted: boot,
 		boot:   uint64(boot.Unix())<<32 | uint64(binary.BigEndian.Uint32(nonce[:])),
-		served: map[string]*served{}, seed: maphash.MakeSeed(),
+		served: map[string]*served{}, seed: maphash.MakeSeed(), retries: retries{byKey: map[retryKey]*retry{}},
 	}
 	s.table = state.NewTable(state.Config{Boot: s.boot, Lease: cfg.LeaseTime, Grace: cfg.GraceTime, Fore: foreLimits})
 	s.metrics = newMetrics(s, cfg.Registry)

@@ -10,8 +10,9 @@ import (
 // checkIO checks a stateid for reading or writing the current file. opened
 // tells that permission was checked when the file was opened.
 func (c *compound) checkIO(id xdr.StateID, want uint32) (opened bool, st xdr.Status) {
+	own := true
 	if !c.dialect.sessions {
-		if st := c.clientOf(id); st != xdr.OK {
+		if own, st = c.clientOf(id); st != xdr.OK {
 			return false, st
 		}
 	}
@@ -19,7 +20,8 @@ func (c *compound) checkIO(id xdr.StateID, want uint32) (opened bool, st xdr.Sta
 	if special && c.s.table.InGrace(c.cur.export.Name) {
 		return false, xdr.ErrGrace // what is reclaimed may forbid it
 	}
-	return c.s.table.CheckIO(c.client, id, c.cur.file(), want)
+	opened, st = c.s.table.CheckIO(c.client, id, c.cur.file(), want)
+	return opened && own, st
 }
 
 // mayIO checks what an I/O operation needs: a regular file, a stateid or,

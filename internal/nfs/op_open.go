@@ -279,7 +279,7 @@ func (c *compound) grant(a *openArgs, found opened) (id xdr.StateID, st xdr.Stat
 	}
 	id, again, st := c.s.table.Open(state.OpenArgs{
 		ClientID: c.client, Owner: a.owner, File: c.cur.file(),
-		Access: a.access, Deny: a.deny, Reclaim: a.claim == xdr.ClaimPrevious,
+		Access: a.access, Deny: a.deny, Reclaim: a.claim == xdr.ClaimPrevious, Principal: c.principal(),
 	})
 	if st != xdr.OK {
 		return id, st

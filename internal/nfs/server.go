@@ -27,6 +27,7 @@ type Server struct {
 	table   *state.Table
 	metrics *metrics
 	seed    maphash.Seed
+	retries retries // of minor version 0
 
 	mu     sync.Mutex
 	served map[string]*served // by export name

@@ -61,8 +61,9 @@ func opReleaseLockOwner(c *compound) xdr.Status {
 	return c.s.table.ReleaseLockOwner(c.view.identity, id, owner, c.s.cfg.Clock())
 }
 
-// clientOf sets who asks to the client of a stateid. Its lease is renewed.
-func (c *compound) clientOf(id xdr.StateID) (st xdr.Status) {
-	c.client, st = c.s.table.Client40(c.view.identity, id, c.s.cfg.Clock())
-	return st
+// clientOf sets who asks to the client of a stateid. Its lease is renewed. own
+// tells that it was the caller who opened the file.
+func (c *compound) clientOf(id xdr.StateID) (own bool, st xdr.Status) {
+	c.client, own, st = c.s.table.Client40(c.view.identity, id, c.principal(), c.s.cfg.Clock())
+	return own, st
 }

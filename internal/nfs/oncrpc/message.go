@@ -2,6 +2,7 @@ package oncrpc
 
 import (
 	"fmt"
+	"net"
 
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 )
@@ -15,6 +16,8 @@ type Call struct {
 	// Flavor is xdr.AuthNone or xdr.AuthSys; Sys is nil with AUTH_NONE.
 	Flavor uint32
 	Sys    *SysCred
+	// Remote is where the call came from; nil if that is not known.
+	Remote net.Addr
 }
 
 // AcceptStat is the accept_stat of a reply to an accepted call.

@@ -250,6 +250,7 @@ func (s *Server) dispatch(ctx context.Context, c *Conn, call *Call, args *xdr.Re
 		w.Uint32(s.Program.Version)
 		return true
 	}
+	call.Remote = c.Remote
 	start := w.Len()
 	putAccepted(w, call.XID, Success)
 	stat := s.Program.Handle(ctx, c, call, args, w)

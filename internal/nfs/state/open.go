@@ -7,14 +7,15 @@ import (
 // open is what one open owner of a client has open of one file: the union of
 // its OPENs (RFC 8881 §9.7).
 type open struct {
-	id     other
-	seq    uint32
-	client *client
-	key    openKey
-	access uint32
-	deny   uint32
-	modes  modes
-	locks  map[*lockState]bool
+	id        other
+	seq       uint32
+	client    *client
+	key       openKey
+	access    uint32
+	deny      uint32
+	modes     modes
+	principal string // who asked for it, in minor version 0
+	locks     map[*lockState]bool
 }
 
 type openKey struct {
@@ -46,6 +47,8 @@ type OpenArgs struct {
 	Access   uint32 // xdr.ShareRead, ShareWrite
 	Deny     uint32
 	Reclaim  bool
+	// Principal is who asks; it is kept for Client40.
+	Principal string
 }
 
 // Open grants an open, or adds to the one that the owner has: then again is
@@ -75,6 +78,7 @@ func (t *Table) Open(a OpenArgs) (id xdr.StateID, again bool, st xdr.Status) {
 		own.access |= a.Access
 		own.deny |= a.Deny
 		own.modes.add(a.Access, a.Deny)
+		own.principal = a.Principal
 		own.seq = nextSeq(own.seq)
 		return own.stateID(), true, xdr.OK
 	}
@@ -87,6 +91,7 @@ func (t *Table) Open(a OpenArgs) (id xdr.StateID, again bool, st xdr.Status) {
 	}
 	o := &open{id: t.otherFor(c), seq: 1, client: c, key: key, access: a.Access, deny: a.Deny, locks: map[*lockState]bool{}}
 	o.modes.add(a.Access, a.Deny)
+	o.principal = a.Principal
 	f.opens[o], c.opens[key], t.opens[o.id] = true, o, o
 	c.states++
 	return o.stateID(), false, xdr.OK

@@ -98,25 +98,24 @@ func (t *Table) client40(identity string, id uint64, now time.Time) (*client, xd
 	return c, xdr.OK
 }
 
-// Client40 finds the client of a stateid and renews its lease. A special
-// stateid has none: its client is 0.
-func (t *Table) Client40(identity string, id xdr.StateID, now time.Time) (uint64, xdr.Status) {
+// Client40 finds the client of a stateid and renews its lease. own tells that
+// principal has opened the file: others need permission of their own. A special
+// stateid has no client: it is 0.
+func (t *Table) Client40(identity string, id xdr.StateID, principal string, now time.Time) (clientID uint64, own bool, st xdr.Status) {
 	if id == xdr.AnonymousStateID || id == xdr.BypassStateID {
-		return 0, xdr.OK
+		return 0, false, xdr.OK
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var c *client
-	if o := t.opens[id.Other]; o != nil {
-		c = o.client
-	} else if l := t.locks[id.Other]; l != nil {
-		c = l.owner.client
+	o := t.opens[id.Other]
+	if l := t.locks[id.Other]; l != nil {
+		o = l.open
 	}
-	if c == nil || c.key.identity != identity {
-		return 0, t.lost(id)
+	if o == nil || o.client.key.identity != identity {
+		return 0, false, t.lost(id)
 	}
-	_, st := t.client40(identity, c.id, now)
-	return c.id, st
+	_, st = t.client40(identity, o.client.id, now)
+	return o.client.id, o.principal == principal, st
 }
 
 // tag40 is in the client ids of minor version 0, and in the client's part of
