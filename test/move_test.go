@@ -32,7 +32,8 @@ func newMoving(t *testing.T) *moving {
 	s.us, s.eu = s.R[0], s.R[1]
 	for i, r := range s.R {
 		r.Stop(t)
-		r.Edit(t, fmt.Sprintf("127.11.%d.0/24", i), movingNet+".0/24")
+		// A short lease: nobody waits long for a client that has nothing to say.
+		r.Edit(t, fmt.Sprintf("127.11.%d.0/24", i), movingNet+".0/24", "mount_target_port: 2049", "mount_target_port: 2049\n  lease_seconds: 10")
 		r.Start(t)
 		r.NS.Exec(t, "sysctl", "-qw", "net.ipv4.ip_forward=1")
 	}

@@ -262,3 +262,24 @@ func TestOneHostAtTwoAddressesReclaimsAtEach(t *testing.T) {
 	shared.must(reclaimComplete())
 	shared.open(putA(), openSpec{name: "h", how: unchecked(mode(0))})
 }
+
+// TestReclaimOnADestination: what was open for reading is given back at once,
+// also after a restart; what was open for writing, in the region that writes,
+// waits for the promotion.
+func TestReclaimOnADestination(t *testing.T) {
+	s := newSite(t)
+	p := s.mount("one")
+	f := p.open(putA(), openSpec{name: "f", access: xdr.ShareBoth, owner: "o", how: unchecked(mode(0o666))})
+	s.a.SetReadOnly(true)
+	s.restart()
+	p = p.reboot(s)
+	p.want(p.status(putFH(f.fh), open(openSpec{claim: xdr.ClaimPrevious, access: xdr.ShareBoth, owner: "o"})), xdr.ErrDelay, "reclaim of an open for writing")
+	p.want(p.status(putA(), open(openSpec{name: "f", access: xdr.ShareBoth, owner: "o"})), xdr.ErrROFS, "a new open for writing")
+	r := p.open(putFH(f.fh), openSpec{claim: xdr.ClaimPrevious, access: xdr.ShareRead, owner: "r"})
+	p.lock(r, lockSpec{length: 10, owner: "pid", reclaim: true})
+
+	s.a.SetReadOnly(false)
+	p.open(putFH(f.fh), openSpec{claim: xdr.ClaimPrevious, access: xdr.ShareBoth, owner: "o"})
+	p.must(reclaimComplete())
+	p.open(putA(), openSpec{name: "g", access: xdr.ShareBoth, owner: "o", how: unchecked(mode(0o666))})
+}

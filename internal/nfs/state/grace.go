@@ -57,7 +57,9 @@ func (t *Table) Begin(l string, epoch fs.EpochID, readOnly bool, owners [][]byte
 		switch {
 		case c.opensOn(l):
 			live = append(live, c.id)
-			delete(lost, c.record) // its state was never lost
+			if heard || c.complete {
+				delete(lost, c.record) // its state was never lost
+			} // else it arrived ahead of the promotion: what it writes is still to come
 		case heard && c.complete && c.sees(l):
 			if lost[c.record] {
 				s.may[c.record] = false
