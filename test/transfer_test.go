@@ -309,3 +309,21 @@ func TestAnotherLineageIsTakenOverOnlyUnprotected(t *testing.T) {
 	s.equal(s.us, s.usFS, s.eu, s.euFS)
 	s.holds(s.eu.Client(t, s.euFS), want)
 }
+
+// TestMetricsOfADestinationNameIt: an operator's alerts join the metrics of a
+// file system by its own id, and lag grows while nothing is heard.
+func TestMetricsOfADestinationNameIt(t *testing.T) {
+	s := newLocalStory(t)
+	own := `file_system="` + s.euFS + `"`
+	if up := s.eu.Metric(t, "holdfast_replication_connected", `{`+own, `source_file_system="`+s.usFS+`"`); up != 1 {
+		t.Errorf("connected: %v", up)
+	}
+	s.us.Kill(t)
+	harness.Eventually(t, 20*time.Second, "the lag grows while the source is away", func() error {
+		up, lag := s.eu.Metric(t, "holdfast_replication_connected", own), s.eu.Metric(t, "holdfast_replication_lag_seconds", own)
+		if up != 0 || lag < 2 {
+			return fmt.Errorf("connected %v, lag %v", up, lag)
+		}
+		return nil
+	})
+}

@@ -207,7 +207,7 @@ func (v *volumes) startFollowing(x *volume, up *control.Upstream) error {
 		// protection was disabled: that is the operator's word.
 		AllowReplace:   true,
 		BandwidthLimit: v.env.bandwidth, Rand: v.env.rand, Logger: v.env.log.With("file_system", x.id),
-		Registerer: v.env.registry,
+		Registerer: prometheus.WrapRegistererWith(prometheus.Labels{labels[0]: x.id}, v.env.registry),
 	})
 	if err != nil {
 		return err

@@ -6,7 +6,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-const labelFileSystem = "file_system"
+const (
+	labelFileSystem = "file_system"
+	labelSource     = "source_file_system"
+)
 
 // serverMetrics of a source. The zero registerer gives metrics nobody reads.
 type serverMetrics struct {
@@ -59,7 +62,9 @@ type followerMetrics struct {
 }
 
 func newFollowerMetrics(f *Follower) *followerMetrics {
-	labels := prometheus.Labels{labelFileSystem: f.cfg.FileSystemID}
+	// Which file system of this region follows is the label of whoever gave
+	// the registerer.
+	labels := prometheus.Labels{labelSource: f.cfg.FileSystemID}
 	desc := func(name, help string, variable ...string) *prometheus.Desc {
 		return prometheus.NewDesc("holdfast_replication_"+name, help, variable, labels)
 	}

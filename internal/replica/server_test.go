@@ -321,7 +321,7 @@ func TestMetricsOfBothSides(t *testing.T) {
 	p.until("measured again", func() bool { _, there := gather(t, reg)["holdfast_replication_connected"]; return there })
 }
 
-// gather gives the value of each metric of the test's file system.
+// gather gives the value of each metric of the source under test.
 func gather(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	t.Helper()
 	families, err := reg.Gather()
@@ -331,7 +331,7 @@ func gather(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	values := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			if hasLabel(m, labelFileSystem, testFS) {
+			if hasLabel(m, labelFileSystem, testFS) || hasLabel(m, labelSource, testFS) {
 				values[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 			}
 		}
