@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +19,7 @@ func newServeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run a region until SIGTERM or SIGINT",
-		Long:  "Runs a region: the EFS API, NFS, the listener for the other regions, metrics and health.\nSIGTERM ends it cleanly: what was accepted is made durable first.",
+		Long:  "Runs a region: the EFS API, NFS, the listener for the other regions, metrics and health.\nSIGTERM ends it cleanly: what was accepted is made durable first.\nSIGHUP opens the audit log (api.audit_log) anew, after it was moved away.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := newLogger(level, asJSON)
@@ -32,6 +34,7 @@ func newServeCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("region %s did not start: %w", cfg.Region, err)
 			}
+			defer onHangUp(r.ReopenLogs)()
 			return r.Run(cmd.Context())
 		},
 	}
@@ -40,6 +43,24 @@ func newServeCommand() *cobra.Command {
 	c.Flags().BoolVar(&asJSON, "log-json", false, "write log lines as JSON")
 	_ = c.MarkFlagRequired("config") // fails only for a flag that does not exist
 	return c
+}
+
+// onHangUp calls fn at every SIGHUP until the returned function is called.
+func onHangUp(fn func()) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range signals {
+			fn()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-done
+	}
 }
 
 func newLogger(level string, asJSON bool) (*slog.Logger, error) {

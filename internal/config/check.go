@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -16,10 +18,15 @@ var (
 	regionForm    = regexp.MustCompile(`^[a-z]{2}-((iso[a-z]?-)|(gov-))?[a-z]+-?[0-9]?$`)
 	accountForm   = regexp.MustCompile(`^[0-9]{12}$`)
 	subnetForm    = regexp.MustCompile(`^subnet-[0-9a-f]{8,40}$`)
+	groupForm     = regexp.MustCompile(`^sg-[0-9a-f]{8,40}$`)
+	groupNameForm = regexp.MustCompile(`^[a-zA-Z0-9._ /()#,@+=&;{}!$*:\[\]-]{1,255}$`)
+	tokenForm     = regexp.MustCompile(`^[!-~]{0,1000}$`) // RE2's longest repetition
 	vpcForm       = regexp.MustCompile(`^vpc-[0-9a-f]{8,40}$`)
 	accessKeyForm = regexp.MustCompile(`^[A-Za-z0-9_]{16,128}$`)
 	secretForm    = regexp.MustCompile(`^[!-~]{16,128}$`)
 )
+
+var roles = []string{RoleReadOnly, RoleOperator, RoleAdmin}
 
 // checker collects the problems of a configuration.
 type checker struct {
@@ -75,6 +82,7 @@ func (k *checker) config(c *Config) {
 		k.address("metrics.listen", c.Metrics.Listen)
 	}
 	k.subnets(c.Subnets)
+	k.groups(c.SecurityGroups)
 	k.replication(&c.Replication)
 	k.listeners(c)
 }
@@ -95,6 +103,12 @@ func (k *checker) api(a *API) {
 			k.bad(at+".access_key", "%q is given twice", c.AccessKey)
 		}
 		seen[c.AccessKey] = true
+		if !tokenForm.MatchString(c.SessionToken) { // never shown
+			k.bad(at+".session_token", "is not valid: give at most 1000 visible ASCII characters")
+		}
+		if !slices.Contains(roles, c.Role) {
+			k.bad(at+".role", "%.40q is not valid: give one of %s", c.Role, strings.Join(roles, ", "))
+		}
 	}
 }
 
@@ -149,6 +163,30 @@ func (k *checker) subnets(all []Subnet) {
 			}
 		}
 		used = append(used, p)
+	}
+}
+
+func (k *checker) groups(all []SecurityGroup) {
+	seen := map[string]bool{}
+	for i, g := range all {
+		at := fmt.Sprintf("security_groups[%d]", i)
+		k.form(at+".id", g.ID, groupForm, "sg- and 8 to 40 hex digits")
+		k.form(at+".vpc_id", g.VPCID, vpcForm, "vpc- and 8 to 40 hex digits")
+		k.form(at+".name", g.Name, groupNameForm, "1 to 255 letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*")
+		if len(g.Description) > 255 {
+			k.bad(at+".description", "has %d bytes: at most 255 are possible", len(g.Description))
+		}
+		for _, unique := range []string{g.ID, g.VPCID + " " + g.Name} {
+			if seen[unique] {
+				k.bad(at, "%q is given twice: ids are unique, and names in a VPC", unique)
+			}
+			seen[unique] = true
+		}
+		for j, a := range g.Allow {
+			if p, err := netip.ParsePrefix(a); err != nil || p != p.Masked() {
+				k.bad(fmt.Sprintf("%s.allow[%d]", at, j), "%.60q is not valid: give a network without host bits, such as 10.0.0.0/8, or 0.0.0.0/0 for everybody", a)
+			}
+		}
 	}
 }
 

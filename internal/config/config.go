@@ -18,12 +18,14 @@ type Config struct {
 	// DataDir holds all data of the region. Needed.
 	DataDir string `yaml:"data_dir"`
 
-	API         API         `yaml:"api"`
-	NFS         NFS         `yaml:"nfs"`
-	Peer        Peer        `yaml:"peer"`
-	Metrics     Metrics     `yaml:"metrics"`
-	Subnets     []Subnet    `yaml:"subnets"`
-	Replication Replication `yaml:"replication"`
+	API     API      `yaml:"api"`
+	NFS     NFS      `yaml:"nfs"`
+	Peer    Peer     `yaml:"peer"`
+	Metrics Metrics  `yaml:"metrics"`
+	Subnets []Subnet `yaml:"subnets"`
+	// SecurityGroups limit who may connect to mount targets.
+	SecurityGroups []SecurityGroup `yaml:"security_groups"`
+	Replication    Replication     `yaml:"replication"`
 }
 
 // API is the endpoint of the EFS API.
@@ -35,13 +37,27 @@ type API struct {
 	Credentials []Credential `yaml:"credentials"`
 	// CredentialsFile has the form of ~/.aws/credentials; every profile counts.
 	CredentialsFile string `yaml:"credentials_file"`
+	// AuditLog is a file that gets one line of JSON for each request. It is
+	// opened anew on SIGHUP, so that it can be rotated. Empty: none.
+	AuditLog string `yaml:"audit_log"`
 }
+
+// The values of Credential.Role.
+const (
+	RoleReadOnly = "read-only" // describes and lists
+	RoleOperator = "operator"  // all but the deletion of file systems, policies and preferences
+	RoleAdmin    = "admin"     // everything
+)
 
 // Credential is an access key of 16 to 128 letters, digits and '_', with a
 // secret of 16 to 128 characters.
 type Credential struct {
 	AccessKey string `yaml:"access_key"`
 	SecretKey string `yaml:"secret_key"`
+	// SessionToken, if set, must come with every request of this key.
+	SessionToken string `yaml:"session_token"`
+	// Role is RoleReadOnly, RoleOperator or RoleAdmin, the default.
+	Role string `yaml:"role"`
 }
 
 // NFS is the NFSv4.1 service.
@@ -103,6 +119,28 @@ func (s Subnet) Prefix() netip.Prefix {
 	return p
 }
 
+// SecurityGroup is a list of networks whose addresses may connect to the mount
+// targets that name it. A mount target that names none has the group "default"
+// of its VPC; without such a group everybody may connect to it.
+type SecurityGroup struct {
+	ID          string   `yaml:"id"`   // sg- and 8 to 40 hex digits
+	Name        string   `yaml:"name"` // default: ID
+	Description string   `yaml:"description"`
+	VPCID       string   `yaml:"vpc_id"` // default: vpc-00000000
+	Allow       []string `yaml:"allow"`  // networks such as 10.0.0.0/8; none: nobody
+}
+
+// Prefixes is Allow as values; they are valid after Load.
+func (g SecurityGroup) Prefixes() []netip.Prefix {
+	var all []netip.Prefix
+	for _, a := range g.Allow {
+		if p, err := netip.ParsePrefix(a); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // Values of OnPeerUnreachable.
 const (
 	PeerWait  = "wait"
@@ -125,6 +163,7 @@ const (
 	defaultAPI   = "127.0.0.1:9400"
 	defaultNFS   = "127.0.0.1:2049"
 	nfsPort      = 2049
+	defaultVPC   = "vpc-00000000"
 	defaultLease = 30
 	minLease     = 5 // shorter, a busy client loses its state
 	maxSeconds   = 3600
@@ -142,7 +181,15 @@ func (c *Config) setDefaults() {
 		s := &c.Subnets[i]
 		setDefault(&s.AvailabilityZone, c.Region+"a")
 		setDefault(&s.AvailabilityZoneID, s.AvailabilityZone)
-		setDefault(&s.VPCID, "vpc-00000000")
+		setDefault(&s.VPCID, defaultVPC)
+	}
+	for i := range c.SecurityGroups {
+		g := &c.SecurityGroups[i]
+		setDefault(&g.Name, g.ID)
+		setDefault(&g.VPCID, defaultVPC)
+	}
+	for i := range c.API.Credentials {
+		setDefault(&c.API.Credentials[i].Role, RoleAdmin)
 	}
 }
 

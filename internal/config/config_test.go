@@ -105,7 +105,7 @@ func TestInitMakesAnInstallationThatLoads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(c.API.Credentials) != 1 || c.API.Credentials[0] != (Credential{s.AccessKey, s.SecretKey}) {
+		if len(c.API.Credentials) != 1 || c.API.Credentials[0] != (Credential{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Role: RoleAdmin}) {
 			t.Errorf("%s has the keys %v", r.Region, c.API.Credentials)
 		}
 		if c.Region != r.Region || c.AccountID != s.AccountID || r.Endpoint != "http://"+c.API.Listen || len(c.Peer.Peers) != 1 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -12,6 +13,8 @@ import (
 //	[profile]
 //	aws_access_key_id = AKIA...
 //	aws_secret_access_key = ...
+//	aws_session_token = ...      (optional)
+//	holdfast_role = operator     (optional; the tools of AWS skip it)
 func readCredentials(path string) ([]Credential, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -38,7 +41,7 @@ func parseCredentials(text string) ([]Credential, error) {
 			continue
 		}
 		if l[0] == '[' && strings.HasSuffix(l, "]") {
-			all, inProfile = append(all, Credential{}), true
+			all, inProfile = append(all, Credential{Role: RoleAdmin}), true
 			continue
 		}
 		key, value, ok := strings.Cut(l, "=")
@@ -50,6 +53,10 @@ func parseCredentials(text string) ([]Credential, error) {
 			all[len(all)-1].AccessKey = value
 		case "aws_secret_access_key":
 			all[len(all)-1].SecretKey = value
+		case "aws_session_token":
+			all[len(all)-1].SessionToken = value
+		case "holdfast_role":
+			all[len(all)-1].Role = value
 		}
 	}
 	return all, checkCredentials(all)
@@ -65,6 +72,12 @@ func checkCredentials(all []Credential) error {
 		}
 		if !secretForm.MatchString(c.SecretKey) {
 			return fmt.Errorf("profile %d: aws_secret_access_key is missing or not valid: give 16 to 128 visible ASCII characters", i+1)
+		}
+		if !tokenForm.MatchString(c.SessionToken) {
+			return fmt.Errorf("profile %d: aws_session_token is not valid: give at most 1000 visible ASCII characters", i+1)
+		}
+		if !slices.Contains(roles, c.Role) {
+			return fmt.Errorf("profile %d: holdfast_role %.40q is not valid: give one of %s", i+1, c.Role, strings.Join(roles, ", "))
 		}
 	}
 	return nil

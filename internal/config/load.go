@@ -84,7 +84,7 @@ func plain(err error) string {
 
 // resolve makes paths relative to dir.
 func (c *Config) resolve(dir string) {
-	for _, p := range []*string{&c.DataDir, &c.API.CredentialsFile, &c.Peer.Cert, &c.Peer.Key, &c.Peer.CA} {
+	for _, p := range []*string{&c.DataDir, &c.API.CredentialsFile, &c.API.AuditLog, &c.Peer.Cert, &c.Peer.Key, &c.Peer.CA} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}

@@ -38,7 +38,9 @@ type Config struct {
 	Peers       Peers     // nil: no other regions
 	Listeners   Listeners // nil: mount targets have no listeners of their own
 	Subnets     []Subnet
-	Logger      *slog.Logger // nil: discard
+	// SecurityGroups are what mount targets may name.
+	SecurityGroups []SecurityGroup
+	Logger         *slog.Logger // nil: discard
 
 	OnPeerUnreachable UnreachablePolicy // "" is Wait
 }
@@ -238,5 +240,5 @@ func (noPeers) Regions() []string { return nil }
 
 type noListeners struct{}
 
-func (noListeners) Listen(context.Context, string, string, string) error { return nil }
-func (noListeners) Close(context.Context, string) error                  { return nil }
+func (noListeners) Listen(context.Context, string, string, string, Admission) error { return nil }
+func (noListeners) Close(context.Context, string) error                             { return nil }

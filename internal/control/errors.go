@@ -25,6 +25,12 @@ const (
 	CodeNoFreeAddresses     = "NoFreeAddressesInSubnet"
 	CodeReplicationExists   = "ReplicationAlreadyExists"
 	CodeReplicationNotFound = "ReplicationNotFound"
+	CodePolicyNotFound      = "PolicyNotFound"
+	CodeInvalidPolicy       = "InvalidPolicyException"
+	CodeValidation          = "ValidationException"
+	CodeGroupNotFound       = "SecurityGroupNotFound"
+	CodeGroupLimit          = "SecurityGroupLimitExceeded"
+	CodeTargetState         = "IncorrectMountTargetState"
 	CodeSubnetNotFound      = "SubnetNotFound"
 	CodeUnsupportedZone     = "UnsupportedAvailabilityZone"
 )

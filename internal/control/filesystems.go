@@ -157,6 +157,40 @@ func (c *Control) UpdateProtection(ref, protection string) (string, error) {
 	return protection, asError(err)
 }
 
+// UpdateFileSystem sets the throughput mode ("" leaves it). Errors: BadRequest,
+// FileSystemNotFound, IncorrectFileSystemLifeCycleState.
+func (c *Control) UpdateFileSystem(ref, throughputMode string) (FileSystemDescription, error) {
+	var id string
+	err := c.update(func(t *tx) error {
+		f, err := c.availableFileSystem(t.state, ref)
+		if err != nil {
+			return err
+		}
+		id = f.ID
+		if throughputMode == "" || throughputMode == f.ThroughputMode {
+			return nil
+		}
+		if throughputMode == "elastic" && f.PerformanceMode == "maxIO" {
+			return refuse(CodeBadRequest, "File system '%s' has PerformanceMode maxIO, which cannot be combined with ThroughputMode elastic: choose bursting", f.ID)
+		}
+		next := *f
+		next.ThroughputMode = throughputMode
+		t.putFileSystem(next)
+		return nil
+	})
+	if err != nil {
+		return FileSystemDescription{}, asError(err)
+	}
+	return c.describeOne(id)
+}
+
+// CheckAvailable says why a file system's settings cannot be changed now, or
+// nil. Errors: FileSystemNotFound, IncorrectFileSystemLifeCycleState.
+func (c *Control) CheckAvailable(ref string) (err error) {
+	c.catalog.read(func(s *state) { _, err = c.availableFileSystem(s, ref) })
+	return asError(err)
+}
+
 func (c *Control) availableFileSystem(s *state, ref string) (*FileSystem, error) {
 	f, err := c.localFileSystem(s, ref)
 	if err != nil {

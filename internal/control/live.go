@@ -14,8 +14,8 @@ type live struct {
 	steps int   // that were taken
 	// targets holds why a mount target does not listen.
 	targets map[string]error
-	// listening holds the mount targets that do.
-	listening map[string]bool
+	// listening holds the mount targets that do, with the Admission in force.
+	listening map[string]string
 
 	// Of the replication that is named:
 	replication string
@@ -36,7 +36,7 @@ func (c *Control) publish(id string, change func(*live)) {
 	c.mu.Lock()
 	l := c.live[id]
 	if l == nil {
-		l = &live{targets: map[string]error{}, listening: map[string]bool{}}
+		l = &live{targets: map[string]error{}, listening: map[string]string{}}
 		c.live[id] = l
 	}
 	change(l)

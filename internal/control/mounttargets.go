@@ -25,6 +25,8 @@ type CreateMountTargetRequest struct {
 	FileSystemID string // id or ARN
 	SubnetID     string
 	IPAddress    string
+	// SecurityGroups are ids; none is the default group of the subnet's VPC.
+	SecurityGroups []string
 }
 
 // MountTargetDescription is what EFS tells of a mount target.
@@ -37,7 +39,8 @@ type MountTargetDescription struct {
 // CreateMountTarget gives a file system an address. Errors: BadRequest,
 // FileSystemNotFound, IncorrectFileSystemLifeCycleState, SubnetNotFound,
 // MountTargetConflict, IpAddressInUse, NoFreeAddressesInSubnet,
-// NetworkInterfaceLimitExceeded, InternalServerError when the address cannot
+// NetworkInterfaceLimitExceeded, SecurityGroupNotFound,
+// SecurityGroupLimitExceeded, InternalServerError when the address cannot
 // be opened (nothing is left then).
 func (c *Control) CreateMountTarget(ctx context.Context, r CreateMountTargetRequest) (MountTargetDescription, error) {
 	id, err := c.newID("fsmt-")
@@ -56,6 +59,10 @@ func (c *Control) CreateMountTarget(ctx context.Context, r CreateMountTargetRequ
 		}
 		made = MountTarget{ID: id, FileSystemID: f.ID, SubnetID: r.SubnetID, InterfaceID: eni, State: Creating, CreationTime: c.cfg.Now().UTC()}
 		if made.IPAddress, err = c.placeMountTarget(t.state, f.ID, r); err != nil {
+			return err
+		}
+		subnet, _ := c.subnet(r.SubnetID)
+		if made.SecurityGroups, err = c.chooseGroups(subnet.VPCID, r.SecurityGroups); err != nil {
 			return err
 		}
 		t.putMountTarget(made)

@@ -51,13 +51,15 @@ type FileSystem struct {
 
 // MountTarget is a mount target's record.
 type MountTarget struct {
-	ID           string    `json:"id"`
-	FileSystemID string    `json:"file_system_id"`
-	SubnetID     string    `json:"subnet_id"`
-	IPAddress    string    `json:"ip_address"`
-	InterfaceID  string    `json:"interface_id"`
-	State        LifeCycle `json:"state"`
-	CreationTime time.Time `json:"creation_time"`
+	ID           string `json:"id"`
+	FileSystemID string `json:"file_system_id"`
+	SubnetID     string `json:"subnet_id"`
+	IPAddress    string `json:"ip_address"`
+	// SecurityGroups are ids; none admits everybody.
+	SecurityGroups []string  `json:"security_groups,omitempty"`
+	InterfaceID    string    `json:"interface_id"`
+	State          LifeCycle `json:"state"`
+	CreationTime   time.Time `json:"creation_time"`
 }
 
 // Side is the end of a replication that a region holds.

@@ -18,16 +18,17 @@ import (
 type listeners struct {
 	mu   sync.Mutex
 	open map[string]string // mount target -> address
+	to   map[string]control.Admission
 	fail error
 }
 
-func (l *listeners) Listen(_ context.Context, id, fsID, ip string) error {
+func (l *listeners) Listen(_ context.Context, id, fsID, ip string, admit control.Admission) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {
 		return l.fail
 	}
-	l.open[id] = fsID + "@" + ip
+	l.open[id], l.to[id] = fsID+"@"+ip, admit
 	return nil
 }
 
@@ -56,7 +57,7 @@ func (l *listeners) list() (all []string) {
 
 // withListeners restarts the east with listeners that a test can look at.
 func (p *pair) withListeners() *listeners {
-	l := &listeners{open: map[string]string{}}
+	l := &listeners{open: map[string]string{}, to: map[string]control.Admission{}}
 	p.kill(p.east)
 	p.east.Config.Listeners = l
 	p.start(p.east)

@@ -60,8 +60,8 @@ type worker struct {
 	decided    bool
 	startedAt  time.Time
 	remindedAt time.Time
-	listening  map[string]bool
-	targetsErr error // of the last step; kept apart, as it hinders nothing else
+	listening  map[string]string // mount target -> Admission in force
+	targetsErr error             // of the last step; kept apart, as it hinders nothing else
 	failures   int
 	rep        repMemory
 }
@@ -77,7 +77,7 @@ type repMemory struct {
 
 func newWorker(c *Control, id string) *worker {
 	return &worker{c: c, id: id, kicks: make(chan struct{}, 1), polls: make(chan pollResult, 1),
-		asked: make(chan pollResult), listening: map[string]bool{}, startedAt: c.cfg.Now()}
+		asked: make(chan pollResult), listening: map[string]string{}, startedAt: c.cfg.Now()}
 }
 
 // kick may be called by anyone.

@@ -36,15 +36,15 @@ func (w *worker) closeTarget(ctx context.Context, id string) error {
 	return nil
 }
 
-// openTargets lets every mount target listen that does not yet.
+// openTargets lets every mount target listen that does not yet, or to others.
 func (w *worker) openTargets(ctx context.Context, v view) error {
 	var errs []error
 	for _, t := range v.targets {
 		if t.State == Deleting {
 			continue
 		}
-		if !w.listening[t.ID] {
-			if err := w.openTarget(ctx, t); err != nil {
+		if admit := w.c.admission(t); w.listening[t.ID] != admit.String() {
+			if err := w.openTarget(ctx, t, admit); err != nil {
 				errs = append(errs, err)
 				continue
 			}
@@ -56,19 +56,22 @@ func (w *worker) openTargets(ctx context.Context, v view) error {
 	return errors.Join(errs...)
 }
 
-func (w *worker) openTarget(ctx context.Context, t *MountTarget) error {
-	err := w.c.cfg.Listeners.Listen(ctx, t.ID, t.FileSystemID, t.IPAddress)
+func (w *worker) openTarget(ctx context.Context, t *MountTarget, admit Admission) error {
+	err := w.c.cfg.Listeners.Listen(ctx, t.ID, t.FileSystemID, t.IPAddress, admit)
 	if err != nil {
 		err = fmt.Errorf("mount target %s cannot listen on %s: %w", t.ID, t.IPAddress, err)
 	} else {
-		w.listening[t.ID] = true
+		w.listening[t.ID] = admit.String()
 	}
 	w.c.publish(w.id, func(l *live) {
 		delete(l.targets, t.ID)
 		if err != nil {
 			l.targets[t.ID] = err
 		}
-		l.listening[t.ID] = err == nil
+		delete(l.listening, t.ID)
+		if err == nil {
+			l.listening[t.ID] = admit.String()
+		}
 	})
 	return err
 }

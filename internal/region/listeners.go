@@ -25,6 +25,7 @@ type listeners struct {
 type mountListener struct {
 	addr string
 	fsID string
+	gate *gate
 	stop context.CancelFunc
 	l    net.Listener
 	done chan struct{}
@@ -33,26 +34,32 @@ type mountListener struct {
 var _ control.Listeners = (*listeners)(nil)
 
 // Listen implements control.Listeners.
-func (s *listeners) Listen(_ context.Context, mountTargetID, fileSystemID, ip string) error {
+func (s *listeners) Listen(_ context.Context, mountTargetID, fileSystemID, ip string, admit control.Admission) error {
 	addr := net.JoinHostPort(ip, strconv.Itoa(s.port))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m := s.m[mountTargetID]; m != nil {
 		if m.addr == addr && m.fsID == fileSystemID {
+			m.gate.set(admit)
 			return nil
 		}
 		s.stop(mountTargetID)
 	}
-	l, err := net.Listen("tcp", addr)
+	at, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen on the mount target's address: %w", err)
+	}
+	l, err := net.ListenTCP("tcp", at)
 	if err != nil {
 		return fmt.Errorf("listen on the mount target's address: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	m := &mountListener{addr: addr, fsID: fileSystemID, stop: stop, l: l, done: make(chan struct{})}
+	g := newGate(l, admit, s.log.With("mount_target", mountTargetID))
+	m := &mountListener{addr: addr, fsID: fileSystemID, gate: g, stop: stop, l: g, done: make(chan struct{})}
 	s.m[mountTargetID] = m
 	go func() {
 		defer close(m.done)
-		if err := s.serve(ctx, l, fileSystemID); err != nil && ctx.Err() == nil {
+		if err := s.serve(ctx, g, fileSystemID); err != nil && ctx.Err() == nil {
 			s.log.Error("a mount target ended", "mount_target", mountTargetID, "address", addr, "error", err)
 		}
 	}()

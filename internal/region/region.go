@@ -57,6 +57,7 @@ type Region struct {
 	replica  *replica.Server
 	mounts   *listeners
 	ready    readiness
+	audit    *auditLog // nil: none
 }
 
 // New locks the data directory, opens the catalog and wires the parts.
@@ -79,6 +80,11 @@ func (r *Region) wire() (err error) {
 	}
 	if r.lock, err = disk.Lock(d, cfg.DataDir); err != nil {
 		return err
+	}
+	if cfg.API.AuditLog != "" {
+		if r.audit, err = openAuditLog(cfg.API.AuditLog, log); err != nil {
+			return err
+		}
 	}
 	tlsConf, err := loadTLS(cfg)
 	if err != nil {
@@ -124,7 +130,7 @@ func (r *Region) newControl(d disk.FS, p *peers) error {
 		return fmt.Errorf("open the catalog: %w", err)
 	}
 	r.control, err = control.New(control.Config{Region: r.cfg.Region, AccountID: r.cfg.AccountID, Now: time.Now, Rand: rand.Reader,
-		Log: catalog, FileSystems: r.volumes, Peers: p, Listeners: r.mounts, Subnets: subnets(r.cfg), Logger: r.log,
+		Log: catalog, FileSystems: r.volumes, Peers: p, Listeners: r.mounts, Subnets: subnets(r.cfg), SecurityGroups: securityGroups(r.cfg), Logger: r.log,
 		OnPeerUnreachable: control.UnreachablePolicy(r.cfg.Replication.OnPeerUnreachable)})
 	if err != nil {
 		return errors.Join(fmt.Errorf("open the catalog: %w", err), catalog.Close())
@@ -241,15 +247,27 @@ func subnets(cfg *config.Config) []control.Subnet {
 	return l
 }
 
+func securityGroups(cfg *config.Config) []control.SecurityGroup {
+	l := make([]control.SecurityGroup, 0, len(cfg.SecurityGroups))
+	for _, g := range cfg.SecurityGroups {
+		l = append(l, control.SecurityGroup{ID: g.ID, Name: g.Name, Description: g.Description, VPCID: g.VPCID, Allow: g.Prefixes()})
+	}
+	return l
+}
+
 func quiet(log *slog.Logger) *stdlog.Logger { return slog.NewLogLogger(log.Handler(), slog.LevelDebug) }
 
 func (r *Region) apiHandler() (http.Handler, error) {
 	creds := make([]efsapi.Credential, 0, len(r.cfg.API.Credentials))
 	for _, c := range r.cfg.API.Credentials {
-		creds = append(creds, efsapi.Credential{AccessKey: c.AccessKey, SecretKey: c.SecretKey})
+		creds = append(creds, efsapi.Credential{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken, Role: efsapi.Role(c.Role)})
 	}
-	return efsapi.New(efsapi.Config{Control: r.control, Region: r.cfg.Region, Credentials: creds, Now: time.Now, Rand: rand.Reader,
-		Logger: r.log, Extensions: r.volumes.extension(), ExtensionPrefix: extensionPrefix})
+	conf := efsapi.Config{Control: r.control, Region: r.cfg.Region, Credentials: creds, Now: time.Now, Rand: rand.Reader,
+		Logger: r.log, Extensions: r.volumes.extension(), ExtensionPrefix: extensionPrefix}
+	if r.audit != nil {
+		conf.Audit = r.audit.write
+	}
+	return efsapi.New(conf)
 }
 
 func (r *Region) peerHandler() http.Handler {
@@ -299,6 +317,9 @@ func (r *Region) release() error {
 	}
 	if r.cache != nil {
 		r.cache.Unref()
+	}
+	if r.audit != nil {
+		err = errors.Join(err, r.audit.Close())
 	}
 	if r.lock != nil {
 		err = errors.Join(err, r.lock.Close())

@@ -39,7 +39,7 @@ func NewRegions(seed uint64, names ...string) (*World, *Network, []*Region) {
 		}
 		r := &Region{Name: name, Log: &Log{}, Engines: world.Engines(name), net: net}
 		r.Config = control.Config{Region: name, AccountID: Account, Now: time.Now, Rand: NewRand(seed, uint64(i)), Log: r.Log,
-			FileSystems: r.Engines, Peers: net.Peers(name, others...), Subnets: Subnets(name, byte(i))}
+			FileSystems: r.Engines, Peers: net.Peers(name, others...), Subnets: Subnets(name, byte(i)), SecurityGroups: SecurityGroups()}
 		net.Attach(name, nil)
 		all = append(all, r)
 	}
@@ -51,6 +51,16 @@ func Subnets(region string, i byte) []control.Subnet {
 	return []control.Subnet{
 		{ID: "subnet-0000000000000001a", CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 10, i, 0}), 24), AvailabilityZone: region + "a", AvailabilityZoneID: "az1", VPCID: "vpc-00000001"},
 		{ID: "subnet-0000000000000001b", CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 11, i, 0}), 30), AvailabilityZone: region + "b", AvailabilityZoneID: "az2", VPCID: "vpc-00000001"},
+	}
+}
+
+// SecurityGroups are two groups of the VPC of Subnets, neither its default, and
+// one of another VPC.
+func SecurityGroups() []control.SecurityGroup {
+	return []control.SecurityGroup{
+		{ID: "sg-0000000000000001a", Name: "office", Description: "the office", VPCID: "vpc-00000001", Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+		{ID: "sg-0000000000000001b", Name: "nobody", VPCID: "vpc-00000001"},
+		{ID: "sg-0000000000000002a", Name: "default", VPCID: "vpc-00000002"},
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 //
 // The path is what was on the wire, encoded once more, as every service but S3
 // has it.
+//
+// The signature itself, in the query form, is not part of it.
 func canonicalRequest(r *http.Request, signed []string, payload string, order queryOrder) (string, error) {
 	query, err := canonicalQuery(r.URL.RawQuery, order)
 	if err != nil {
@@ -71,6 +73,9 @@ func canonicalQuery(raw string, order queryOrder) (string, error) {
 	}
 	var pairs [][2]string
 	for k, all := range values {
+		if k == querySignature {
+			continue
+		}
 		for _, v := range all {
 			pairs = append(pairs, [2]string{k, v})
 		}

@@ -143,12 +143,44 @@ func (o *members) boolean(name string) (value, given bool) {
 	return b, true
 }
 
-func (o *members) number(name string) (given bool) {
+func (o *members) number(name string) (value float64, given bool) {
 	v, ok := o.take(name)
-	if _, isNumber := v.(json.Number); ok && !isNumber {
+	if !ok {
+		return 0, false
+	}
+	n, isNumber := v.(json.Number)
+	value, err := n.Float64()
+	if !isNumber || err != nil {
 		o.fail("%s%s must be a number", o.path, name)
 	}
-	return ok
+	return value, true
+}
+
+// maxInt32 is the largest value of the contract's type integer.
+const maxInt32 = 1<<31 - 1
+
+// integer reads a whole number of the bounds; 0 when it is absent.
+func (o *members) integer(name string, least, most int64) (value int64, given bool) {
+	v, ok := o.take(name)
+	if !ok {
+		return 0, false
+	}
+	n, _ := v.(json.Number)
+	value, err := n.Int64()
+	if err != nil || value < least || value > most {
+		o.fail("%s%s must be a whole number from %d to %d", o.path, name, least, most)
+	}
+	return value, true
+}
+
+// object reads an object; the result can be read even when it is absent.
+func (o *members) object(name string) (m *members, given bool) {
+	v, ok := o.take(name)
+	object, is := v.(map[string]any)
+	if ok && !is {
+		o.fail("%s%s must be an object", o.path, name)
+	}
+	return &members{path: o.path + name + ".", m: object}, ok
 }
 
 // objects reads an array of objects; given is false when it is absent.
@@ -173,17 +205,27 @@ func (o *members) objects(name string) (list []*members, given bool) {
 	return list, true
 }
 
-// texts reads an array of strings, without looking at them.
-func (o *members) texts(name string) (count int) {
+// texts reads an array of strings that rule accepts.
+func (o *members) texts(name string, rule *textRule) (list []string, given bool) {
 	v, ok := o.take(name)
 	if !ok {
-		return 0
+		return nil, false
 	}
 	all, ok := v.([]any)
 	if !ok {
-		o.fail("%s%s must be an array", o.path, name)
+		o.fail("%s%s must be an array of strings", o.path, name)
 	}
-	return len(all)
+	for i, e := range all {
+		s, ok := e.(string)
+		at := o.path + name + "[" + itoa(i) + "]"
+		if !ok {
+			o.fail("%s must be a string: %s", at, rule.help)
+		} else if err := rule.check(at, s); err != nil && o.err == nil {
+			o.err = err
+		}
+		list = append(list, s)
+	}
+	return list, true
 }
 
 // done returns the first problem.

@@ -23,16 +23,22 @@ var statusOf = map[string]int{
 	control.CodeBadRequest:          http.StatusBadRequest,
 	control.CodeSubnetNotFound:      http.StatusBadRequest,
 	control.CodeUnsupportedZone:     http.StatusBadRequest,
+	control.CodeInvalidPolicy:       http.StatusBadRequest,
+	control.CodeValidation:          http.StatusBadRequest,
+	control.CodeGroupNotFound:       http.StatusBadRequest,
+	control.CodeGroupLimit:          http.StatusBadRequest,
 	control.CodeAccessDenied:        http.StatusForbidden,
 	control.CodeFileSystemLimit:     http.StatusForbidden,
 	control.CodeFileSystemNotFound:  http.StatusNotFound,
 	control.CodeAccessPointNotFound: http.StatusNotFound,
 	control.CodeMountTargetNotFound: http.StatusNotFound,
+	control.CodePolicyNotFound:      http.StatusNotFound,
 	control.CodeReplicationNotFound: http.StatusNotFound,
 	control.CodeConflict:            http.StatusConflict,
 	control.CodeFileSystemExists:    http.StatusConflict,
 	control.CodeFileSystemInUse:     http.StatusConflict,
 	control.CodeIncorrectState:      http.StatusConflict,
+	control.CodeTargetState:         http.StatusConflict,
 	control.CodeIPAddressInUse:      http.StatusConflict,
 	control.CodeMountTargetConflict: http.StatusConflict,
 	control.CodeInterfaceLimit:      http.StatusConflict,
@@ -40,6 +46,7 @@ var statusOf = map[string]int{
 	control.CodeReplicationExists:   http.StatusConflict,
 	control.CodeInternal:            http.StatusInternalServerError,
 
+	"AccessDeniedException":               http.StatusForbidden,
 	"UnknownOperationException":           http.StatusNotFound,
 	"MissingAuthenticationTokenException": http.StatusForbidden,
 	"IncompleteSignatureException":        http.StatusForbidden,
@@ -57,6 +64,10 @@ type errorBody struct {
 // fail answers with an error. The type travels in the header, which the SDKs
 // read; the members of the body are EFS's.
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if isEC2(r) {
+		h.failEC2(w, r, err)
+		return
+	}
 	e := &control.Error{Code: control.CodeInternal, Message: err.Error()}
 	errors.As(err, &e)
 	status := statusOf[e.Code]

@@ -23,6 +23,9 @@ import (
 type Credential struct {
 	AccessKey string
 	SecretKey string
+	// SessionToken, if set, must come with every request of this key.
+	SessionToken string
+	Role         Role // "" is RoleAdmin
 }
 
 // Config of the surface. All but Logger are needed.
@@ -33,6 +36,9 @@ type Config struct {
 	Now         func() time.Time
 	Rand        io.Reader    // for request ids
 	Logger      *slog.Logger // nil: discard
+	// Audit, if set, is told of every request after its answer. It may be
+	// called concurrently.
+	Audit func(AuditRecord)
 	// Extensions, if set, answers signed requests for paths that begin with
 	// ExtensionPrefix: what Holdfast tells beyond EFS.
 	Extensions      http.Handler
@@ -47,10 +53,11 @@ const maxBodyBytes = 256 << 10
 const prefix = "/2015-02-01"
 
 type handler struct {
-	cfg  Config
-	keys map[string]string // access key -> secret key
-	mux  *http.ServeMux
-	log  *slog.Logger
+	cfg       Config
+	keys      map[string]Credential // by access key
+	mux       *http.ServeMux
+	byPattern map[string]operation
+	log       *slog.Logger
 }
 
 // New returns the handler of a region's API endpoint. It may be called
@@ -62,50 +69,38 @@ func New(cfg Config) (http.Handler, error) {
 	case len(cfg.Credentials) == 0:
 		return nil, errors.New("efsapi: without credentials nobody could call the API")
 	}
-	h := &handler{cfg: cfg, keys: map[string]string{}, mux: http.NewServeMux(), log: cfg.Logger}
+	h := &handler{cfg: cfg, keys: map[string]Credential{}, mux: http.NewServeMux(), byPattern: map[string]operation{}, log: cfg.Logger}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	for _, c := range cfg.Credentials {
-		h.keys[c.AccessKey] = c.SecretKey
+		if c.Role == "" {
+			c.Role = RoleAdmin
+		}
+		if roleRank[c.Role] == 0 {
+			return nil, fmt.Errorf("efsapi: role %q of access key %s is not known", c.Role, c.AccessKey)
+		}
+		h.keys[c.AccessKey] = c
 	}
 	h.routes()
 	return h, nil
 }
 
-// operation answers a request; body is verified and at most maxBodyBytes. A nil
-// result has an empty body.
-type operation func(r *http.Request, body []byte) (any, error)
-
-func (h *handler) handle(method, pattern string, status int, op operation) {
-	h.mux.HandleFunc(method+" "+prefix+pattern, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := r.Context().Value(bodyKey{}).([]byte)
-		result, err := op(r, body)
-		if err != nil {
-			h.fail(w, r, err)
-			return
-		}
-		h.reply(w, status, result)
-	})
-}
-
 func (h *handler) routes() {
-	const fsPath = "/file-systems/{FileSystemId}"
-	const replication = "/file-systems/{SourceFileSystemId}/replication-configuration"
-	h.handle("POST", "/file-systems", http.StatusCreated, h.createFileSystem)
-	h.handle("GET", "/file-systems", http.StatusOK, h.describeFileSystems)
-	h.handle("PUT", fsPath+"/protection", http.StatusOK, h.updateProtection)
-	h.handle("DELETE", fsPath, http.StatusNoContent, h.deleteFileSystem)
-	h.handle("POST", replication, http.StatusOK, h.createReplication)
-	h.handle("DELETE", replication, http.StatusNoContent, h.deleteReplication)
-	h.handle("GET", "/file-systems/replication-configurations", http.StatusOK, h.describeReplications)
-	h.handle("POST", "/mount-targets", http.StatusOK, h.createMountTarget)
-	h.handle("GET", "/mount-targets", http.StatusOK, h.describeMountTargets)
-	h.handle("DELETE", "/mount-targets/{MountTargetId}", http.StatusNoContent, h.deleteMountTarget)
-	h.handle("POST", "/resource-tags/{ResourceId}", http.StatusOK, h.tagResource)
-	h.handle("DELETE", "/resource-tags/{ResourceId}", http.StatusOK, h.untagResource)
-	h.handle("GET", "/resource-tags/{ResourceId}", http.StatusOK, h.listTags)
-	h.notOffered()
+	for _, o := range h.operations() {
+		pattern := o.method + " " + prefix + o.path
+		h.byPattern[pattern] = o
+		h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			body, _ := r.Context().Value(bodyKey{}).([]byte)
+			result, err := o.do(r, body)
+			if err != nil {
+				h.fail(w, r, err)
+				return
+			}
+			callOf(r).made = idOf(result)
+			h.reply(w, o.status, result)
+		})
+	}
 	if h.cfg.Extensions != nil {
 		h.mux.Handle(h.cfg.ExtensionPrefix, h.cfg.Extensions)
 	}
@@ -116,22 +111,60 @@ type bodyKey struct{}
 // ServeHTTP implements http.Handler: it verifies the signature before anything
 // else looks at the request.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("x-amzn-RequestId", h.requestID())
+	c := &call{id: h.requestID(), at: h.cfg.Now()}
+	w.Header().Set("x-amzn-RequestId", c.id)
+	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+	r = r.WithContext(withCall(r.Context(), c))
+	defer h.audit(rec, r, c)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	if err != nil {
-		h.fail(w, r, bodyError(err))
+		h.fail(rec, r, bodyError(err))
 		return
 	}
 	if err := h.verify(r, body); err != nil {
-		h.fail(w, r, err)
+		h.fail(rec, r, err)
 		return
 	}
-	if _, pattern := h.mux.Handler(r); pattern == "" || path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") {
-		h.fail(w, r, &control.Error{Code: "UnknownOperationException",
+	if isEC2(r) { // only reads, which every role may
+		h.serveEC2(rec, r, c, body)
+		return
+	}
+	_, pattern := h.mux.Handler(r)
+	if pattern == "" || path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") {
+		h.fail(rec, r, &control.Error{Code: "UnknownOperationException",
 			Message: fmt.Sprintf("%s %.200s is no operation of the EFS API 2015-02-01", r.Method, r.URL.EscapedPath())})
 		return
 	}
-	h.mux.ServeHTTP(w, r.WithContext(withBody(r.Context(), body)))
+	if err := h.authorise(r, c, pattern); err != nil {
+		h.fail(rec, r, err)
+		return
+	}
+	h.mux.ServeHTTP(rec, r.WithContext(withBody(r.Context(), body)))
+}
+
+// authorise names the call and checks that the caller's role covers it.
+func (h *handler) authorise(r *http.Request, c *call, pattern string) error {
+	o, known := h.byPattern[pattern]
+	if !known {
+		o = extensionOperation(r.Method)
+	}
+	c.action = o.name
+	if c.role.covers(o.needs) {
+		return nil
+	}
+	return denied("AccessDeniedException", "User: %s is not authorized to perform: %s:%s: its role in the configuration of region %s is %s, and the call needs %s",
+		c.accessKey, signingName, o.name, h.cfg.Region, c.role, o.needs)
+}
+
+// extensionOperation is what a call beyond EFS needs, by its method.
+func extensionOperation(method string) operation {
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return operation{name: "HoldfastRead", needs: RoleReadOnly}
+	case http.MethodDelete:
+		return operation{name: "HoldfastDelete", needs: RoleAdmin}
+	}
+	return operation{name: "HoldfastChange", needs: RoleOperator}
 }
 
 func bodyError(err error) error {

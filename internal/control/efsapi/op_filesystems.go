@@ -43,9 +43,7 @@ func refuseCreateOptions(o *members, throughput string) {
 	if o.text("KmsKeyId", ruleAny) != "" {
 		o.fail("KmsKeyId is not offered by this release of Holdfast, which does not encrypt data at rest: leave it out")
 	}
-	if o.number("ProvisionedThroughputInMibps") || throughput == "provisioned" {
-		o.fail("provisioned throughput is not offered by this release of Holdfast: choose ThroughputMode elastic or bursting; neither is throttled")
-	}
+	refuseProvisioned(o, throughput)
 	if backup, _ := o.boolean("Backup"); backup {
 		o.fail("Backup: true is not offered by this release of Holdfast, which makes no automatic backups: leave it out")
 	}
@@ -53,6 +51,52 @@ func refuseCreateOptions(o *members, throughput string) {
 		o.err = &control.Error{Code: control.CodeUnsupportedZone,
 			Message: "One Zone file systems are not offered by this release of Holdfast: leave AvailabilityZoneName out"}
 	}
+}
+
+// maxProvisioned is EFS's largest provisioned throughput in MiB/s.
+const maxProvisioned = 3414
+
+// refuseProvisioned reads ProvisionedThroughputInMibps and refuses it: nothing
+// reserves or limits throughput.
+func refuseProvisioned(o *members, mode string) {
+	rate, given := o.number("ProvisionedThroughputInMibps")
+	switch {
+	case given && (rate < 1 || rate > maxProvisioned):
+		o.fail("ProvisionedThroughputInMibps must be from 1 to %d", maxProvisioned)
+	case mode == "provisioned" && !given:
+		o.fail("ThroughputMode provisioned needs ProvisionedThroughputInMibps; this release of Holdfast offers neither: choose elastic or bursting, which are not throttled")
+	case given || mode == "provisioned":
+		o.fail("provisioned throughput is not offered by this release of Holdfast: choose ThroughputMode elastic or bursting; neither is throttled")
+	}
+}
+
+// updateFileSystem changes the throughput mode. EFS allows that once a day;
+// here nothing is reserved, so there is no such limit.
+func (h *handler) updateFileSystem(r *http.Request, body []byte) (any, error) {
+	ref, err := pathID(r, "FileSystemId", ruleFS)
+	if err != nil {
+		return nil, err
+	}
+	mode, err := parseUpdate(body)
+	if err != nil {
+		return nil, err
+	}
+	d, err := h.cfg.Control.UpdateFileSystem(ref, mode)
+	if err != nil {
+		return nil, err
+	}
+	return fileSystemShapeOf(d), nil
+}
+
+func parseUpdate(body []byte) (mode string, err error) {
+	m, err := decodeObject(body)
+	if err != nil {
+		return "", err
+	}
+	o := &members{m: m}
+	mode = o.text("ThroughputMode", ruleThroughput)
+	refuseProvisioned(o, mode)
+	return mode, o.done()
 }
 
 // tags reads an array of tags.

@@ -33,9 +33,7 @@ func parseCreateMountTarget(body []byte) (req control.CreateMountTargetRequest, 
 	if o.text("Ipv6Address", ruleAny) != "" {
 		o.fail("Ipv6Address is not offered by this release of Holdfast: mount targets have IPv4 addresses; leave it out")
 	}
-	if o.texts("SecurityGroups") > 0 {
-		o.fail("SecurityGroups are not offered by this release of Holdfast, which does not filter packets: leave them out, and use the host's firewall")
-	}
+	req.SecurityGroups = o.securityGroups()
 	return req, o.done()
 }
 
@@ -54,8 +52,7 @@ func (h *handler) describeMountTargets(r *http.Request, _ []byte) (any, error) {
 		return nil, err
 	}
 	if accessPoint != "" {
-		return nil, &control.Error{Code: control.CodeAccessPointNotFound,
-			Message: "Access point '" + accessPoint + "' does not exist: this release of Holdfast has no access points; ask by FileSystemId"}
+		return nil, noSuchAccessPoint(accessPoint)
 	}
 	all, err := h.cfg.Control.DescribeMountTargets(ref, id)
 	if err != nil {

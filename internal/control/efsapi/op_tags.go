@@ -75,3 +75,71 @@ func (h *handler) listTags(r *http.Request, _ []byte) (any, error) {
 	part, next := page(all, func(t control.Tag) string { return t.Key }, token, limit)
 	return tagsPage{Tags: tagShapes(part), NextToken: next}, nil
 }
+
+// The operations that EFS deprecated in favour of the ones above.
+
+func (h *handler) createTags(r *http.Request, body []byte) (any, error) {
+	ref, err := pathID(r, "FileSystemId", ruleFS)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := parseTags(body)
+	if err != nil {
+		return nil, err
+	}
+	return nil, h.cfg.Control.TagResource(ref, tags)
+}
+
+func (h *handler) deleteTags(r *http.Request, body []byte) (any, error) {
+	ref, err := pathID(r, "FileSystemId", ruleFS)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parseTagKeys(body)
+	if err != nil {
+		return nil, err
+	}
+	return nil, h.cfg.Control.UntagResource(ref, keys)
+}
+
+func parseTagKeys(body []byte) ([]string, error) {
+	m, err := decodeObject(body)
+	if err != nil {
+		return nil, err
+	}
+	o := &members{m: m}
+	keys, _ := o.texts("TagKeys", ruleTagKey)
+	if len(keys) < 1 || len(keys) > control.MaxTags {
+		o.fail("TagKeys must have 1 to %d keys, not %d", control.MaxTags, len(keys))
+	}
+	for i, k := range keys {
+		if err := checkTagKey("TagKeys["+itoa(i)+"]", k); err != nil && o.err == nil {
+			o.err = err
+		}
+	}
+	return keys, o.done()
+}
+
+type oldTagsPage struct {
+	Marker     string `json:",omitempty"`
+	Tags       []tagShape
+	NextMarker string `json:",omitempty"`
+}
+
+func (h *handler) describeTags(r *http.Request, _ []byte) (any, error) {
+	ref, err := pathID(r, "FileSystemId", ruleFS)
+	if err != nil {
+		return nil, err
+	}
+	q := queryOf(r)
+	limit, marker := q.limit("MaxItems"), q.text("Marker", rulePage)
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	all, err := h.cfg.Control.ListTags(ref)
+	if err != nil {
+		return nil, err
+	}
+	part, next := page(all, func(t control.Tag) string { return t.Key }, marker, limit)
+	return oldTagsPage{Marker: marker, Tags: tagShapes(part), NextMarker: next}, nil
+}

@@ -56,6 +56,8 @@ var (
 		form: regexp.MustCompile(`^fsmt-[0-9a-f]{8,40}$`)}
 	ruleSubnet = &textRule{min: 15, max: 47, help: "an id such as subnet-0123456789abcdef0, of the configuration",
 		form: regexp.MustCompile(`^subnet-[0-9a-f]{8,40}$`)}
+	ruleGroup = &textRule{min: 11, max: 43, help: "an id such as sg-0123456789abcdef0, of the configuration",
+		form: regexp.MustCompile(`^sg-[0-9a-f]{8,40}$`)}
 	ruleIP = &textRule{min: 7, max: 15, help: "an IPv4 address of the subnet",
 		form: regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$`)}
 	ruleRegion = &textRule{min: 1, max: 64, help: "a region such as us-east-1",

@@ -278,7 +278,10 @@ func TestAWSCLI(t *testing.T) {
 	if out, err = cli("create-file-system", "--creation-token", "cli"); err == nil || !strings.Contains(out, "(FileSystemAlreadyExists)") {
 		t.Errorf("create again: %v\n%s", err, out)
 	}
-	if out, err = cli("describe-lifecycle-configuration", "--file-system-id", made.FileSystemID); err == nil || !strings.Contains(out, "DescribeLifecycleConfiguration is not offered") {
-		t.Errorf("an operation that is not offered: %v\n%s", err, out)
+	if out, err = cli("describe-lifecycle-configuration", "--file-system-id", made.FileSystemID); err != nil || !strings.Contains(out, `"LifecyclePolicies": []`) {
+		t.Errorf("the lifecycle configuration: %v\n%s", err, out)
+	}
+	if out, err = cli("create-access-point", "--file-system-id", made.FileSystemID); err == nil || !strings.Contains(out, "access points are not offered") {
+		t.Errorf("an operation that is refused: %v\n%s", err, out)
 	}
 }

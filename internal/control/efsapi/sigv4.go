@@ -14,8 +14,8 @@ import (
 	"github.com/holdfast-fs/holdfast/internal/control"
 )
 
-// AWS Signature Version 4, header form: "Authenticating Requests" in the AWS
-// IAM User Guide.
+// AWS Signature Version 4: "Signing AWS API requests" in the AWS IAM User
+// Guide. The query form is in presigned.go.
 const (
 	algorithm   = "AWS4-HMAC-SHA256"
 	signingName = "elasticfilesystem"
@@ -28,7 +28,7 @@ const (
 	maxAuthBytes = 4096
 )
 
-// authorization is the Authorization header, taken apart.
+// authorization is what a request says of its signature.
 type authorization struct {
 	accessKey     string
 	date          string // yyyymmdd
@@ -36,6 +36,11 @@ type authorization struct {
 	service       string
 	signedHeaders []string // lower case, sorted
 	signature     []byte
+
+	stamp   string        // dateForm
+	token   string        // session token, "" for none
+	query   bool          // query form
+	expires time.Duration // of the query form, after stamp
 }
 
 func denied(code, format string, args ...any) error {
@@ -91,36 +96,76 @@ func buildAuthorization(parts map[string]string) (*authorization, error) {
 		signedHeaders: names, signature: signature}, nil
 }
 
-// verify says why a request is not from somebody who has a key, or nil.
-func (h *handler) verify(r *http.Request, body []byte) error {
+// authorizationOf finds the signature in the header or the query.
+func (h *handler) authorizationOf(r *http.Request) (*authorization, error) {
 	header := r.Header.Values("Authorization")
+	if query := r.URL.Query(); query.Has(queryAlgorithm) {
+		if len(header) > 0 {
+			return nil, denied("IncompleteSignatureException", "the request is signed twice, in the Authorization header and in the query: sign it once")
+		}
+		return parsePresigned(query)
+	}
 	if len(header) != 1 {
-		return denied("MissingAuthenticationTokenException", "Missing Authentication Token: sign the request with Signature Version 4 in one Authorization header (service %s, region %s)", signingName, h.cfg.Region)
+		return nil, denied("MissingAuthenticationTokenException", "Missing Authentication Token: sign the request with Signature Version 4 in one Authorization header, or in the query (service %s, region %s)", signingName, h.cfg.Region)
 	}
 	auth, err := parseAuthorization(header[0])
 	if err != nil {
+		return nil, err
+	}
+	auth.stamp, auth.token = r.Header.Get("X-Amz-Date"), r.Header.Get("X-Amz-Security-Token")
+	return auth, nil
+}
+
+// verify says why a request is not from somebody who has a key, or nil.
+func (h *handler) verify(r *http.Request, body []byte) error {
+	auth, err := h.authorizationOf(r)
+	if err != nil {
 		return err
 	}
-	if r.Header.Get("X-Amz-Security-Token") != "" {
-		return denied("UnrecognizedClientException", "The security token included in the request is invalid: Holdfast knows no temporary credentials; use the access key of the configuration without AWS_SESSION_TOKEN")
-	}
-	secret, known := h.keys[auth.accessKey]
+	cred, known := h.keys[auth.accessKey]
 	if !known {
 		return denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %.40q is not in the configuration of region %s", auth.accessKey, h.cfg.Region)
+	}
+	if err := checkToken(cred, auth.token); err != nil {
+		return err
 	}
 	if err := h.checkScope(r, auth); err != nil {
 		return err
 	}
 	for _, order := range queryOrders {
-		want, err := signatureOf(r, body, auth, secret, order)
+		want, err := signatureOf(r, body, auth, cred.SecretKey, order)
 		if err != nil {
 			return err
 		}
 		if hmac.Equal(want, auth.signature) {
+			c := callOf(r)
+			c.accessKey, c.role = cred.AccessKey, cred.Role
+			removeSignature(r, auth)
 			return nil
 		}
 	}
 	return denied("InvalidSignatureException", "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.")
+}
+
+// checkToken compares the session token with the credential's. Both are hashed
+// first, so that the time tells nothing, the length included.
+func checkToken(cred Credential, token string) error {
+	given, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(cred.SessionToken))
+	switch {
+	case hmac.Equal(given[:], want[:]):
+		return nil
+	case cred.SessionToken == "":
+		return denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %s has no session token in the configuration; use it without AWS_SESSION_TOKEN", cred.AccessKey)
+	}
+	return denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %s needs the session token of the configuration (AWS_SESSION_TOKEN)", cred.AccessKey)
+}
+
+// service is the signing name that a request must have.
+func (h *handler) service(r *http.Request) string {
+	if isEC2(r) {
+		return ec2SigningName
+	}
+	return signingName
 }
 
 // checkScope checks date, region, service and that what matters is signed.
@@ -128,23 +173,34 @@ func (h *handler) checkScope(r *http.Request, auth *authorization) error {
 	if auth.region != h.cfg.Region {
 		return denied("InvalidSignatureException", "Credential should be scoped to a valid region, not '%.40s': this endpoint serves %s; set AWS_DEFAULT_REGION or --region to it", auth.region, h.cfg.Region)
 	}
-	if auth.service != signingName {
-		return denied("InvalidSignatureException", "Credential should be scoped to correct service: '%s', not '%.40s'", signingName, auth.service)
+	if want := h.service(r); auth.service != want {
+		return denied("InvalidSignatureException", "Credential should be scoped to correct service: '%s', not '%.40s'", want, auth.service)
 	}
-	for _, name := range []string{"host", "x-amz-date"} {
+	needed := []string{"host", "x-amz-date"}
+	if auth.query {
+		needed = needed[:1] // the whole query is signed
+	}
+	for _, name := range needed {
 		if !slices.Contains(auth.signedHeaders, name) {
 			return denied("InvalidSignatureException", "the header %s must be present and among the signed headers", name)
 		}
 	}
-	stamp := r.Header.Get("X-Amz-Date")
-	at, err := time.Parse(dateForm, stamp)
-	if err != nil || stamp[:8] != auth.date {
-		return denied("InvalidSignatureException", "x-amz-date %.40q must have the form 20060102T150405Z and the date of the credential, %.20q", stamp, auth.date)
+	return h.checkTime(auth)
+}
+
+func (h *handler) checkTime(auth *authorization) error {
+	at, err := time.Parse(dateForm, auth.stamp)
+	if err != nil || auth.stamp[:8] != auth.date {
+		return denied("InvalidSignatureException", "x-amz-date %.40q must have the form 20060102T150405Z and the date of the credential, %.20q", auth.stamp, auth.date)
 	}
 	now := h.cfg.Now().UTC()
-	if skew := now.Sub(at).Abs(); skew > maxSkew {
+	if auth.query && now.Sub(at) > auth.expires {
+		return denied("InvalidSignatureException", "Signature expired: it was valid for %s from %s, and the time of region %s is %s; sign anew",
+			auth.expires, auth.stamp, h.cfg.Region, now.Format(dateForm))
+	}
+	if skew := now.Sub(at); skew < -maxSkew || !auth.query && skew > maxSkew {
 		return denied("InvalidSignatureException", "Signature expired or not yet current: %s is %s away from the time of region %s, %s; set the clock (%s are allowed)",
-			stamp, skew.Round(time.Second), h.cfg.Region, now.Format(dateForm), maxSkew)
+			auth.stamp, skew.Abs().Round(time.Second), h.cfg.Region, now.Format(dateForm), maxSkew)
 	}
 	return nil
 }
@@ -162,7 +218,7 @@ func signatureOf(r *http.Request, body []byte, auth *authorization, secret strin
 	}
 	hashed := sha256.Sum256([]byte(canonical))
 	scope := auth.date + "/" + auth.region + "/" + auth.service + "/" + terminator
-	toSign := algorithm + "\n" + r.Header.Get("X-Amz-Date") + "\n" + scope + "\n" + hex.EncodeToString(hashed[:])
+	toSign := algorithm + "\n" + auth.stamp + "\n" + scope + "\n" + hex.EncodeToString(hashed[:])
 	key := mac([]byte("AWS4"+secret), auth.date)
 	key = mac(key, auth.region)
 	key = mac(key, auth.service)
