@@ -58,6 +58,13 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		{"subnets: [{id: subnet-00000001, cidr: \"fd00::/64\"}]\n", "IPv4 network"},
 		{"subnets: [{id: subnet-00000001, cidr: 10.0.0.0/24}, {id: subnet-00000001, cidr: 10.0.0.0/25}]\n", "subnets[1].cidr: 10.0.0.0/25 overlaps with 10.0.0.0/24"},
 		{"subnets: [{id: subnet-00000001, cidr: 10.0.0.0/24, vpc_id: v}]\n", "subnets[0].vpc_id"},
+		{"security_groups: [{id: sg-1}]\n", "security_groups[0].id: \"sg-1\" is not valid"},
+		{"security_groups: [{id: sg-00000001, vpc_id: v}]\n", "security_groups[0].vpc_id"},
+		{"security_groups: [{id: sg-00000001, name: \"a|b\"}]\n", "security_groups[0].name"},
+		{"security_groups: [{id: sg-00000001}, {id: sg-00000001, name: b}]\n", "security_groups[1]: \"sg-00000001\" is given twice"},
+		{"security_groups: [{id: sg-00000001, name: a}, {id: sg-00000002, name: a}]\n", "names in a VPC"},
+		{"security_groups: [{id: sg-00000001, allow: [10.0.0.1/8]}]\n", "security_groups[0].allow[0]: \"10.0.0.1/8\" is not valid"},
+		{"security_groups: [{id: sg-00000001, allow: [everybody]}]\n", "0.0.0.0/0 for everybody"},
 		{"replication: {on_peer_unreachable: panic}\n", `replication.on_peer_unreachable: "panic" is not valid: give wait or serve`},
 		{"replication: {bandwidth_limit: 1000}\n", "replication.bandwidth_limit: 1000 is out of range"},
 		{"replication: {bandwidth_limit: -1}\n", "or 0 for no limit"},
@@ -188,7 +195,14 @@ func TestCredentialsFile(t *testing.T) {
 	if err != nil || len(all) != 2 || all[0].SecretKey != "0123456789012345=" {
 		t.Errorf("%v, %v", all, err)
 	}
-	for _, bad := range []string{"", "x", "a=b", "[p]", "[p]\naws_access_key_id=AKIAAAAAAAAAAAAAAAAA", "[p]\naws_access_key_id=a b"} {
+	one := "[p]\naws_access_key_id = AKIAAAAAAAAAAAAAAAAA\naws_secret_access_key = 0123456789012345\n"
+	if all[0].Role != RoleAdmin || all[0].SessionToken != "" {
+		t.Errorf("defaults: %+v", all[0])
+	}
+	if all, err := parseCredentials(one + "aws_session_token = a=b\nholdfast_role = read-only\n"); err != nil || all[0].Role != RoleReadOnly || all[0].SessionToken != "a=b" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	for _, bad := range []string{one + "holdfast_role = king", one + "aws_session_token = ü", "", "x", "a=b", "[p]", "[p]\naws_access_key_id=AKIAAAAAAAAAAAAAAAAA", "[p]\naws_access_key_id=a b"} {
 		if _, err := parseCredentials(bad); err == nil {
 			t.Errorf("%q was read", bad)
 		}
