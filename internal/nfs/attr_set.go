@@ -35,6 +35,9 @@ func change(x *xdr.Attrs, set *fs.AttrChange) xdr.Status {
 	if st := changeMode(x, set); st != xdr.OK {
 		return st
 	}
+	if x.Mask.Has(xdr.AttrOwner) && x.Owner == "" || x.Mask.Has(xdr.AttrOwnerGroup) && x.OwnerGroup == "" {
+		return xdr.ErrInval
+	}
 	if x.Mask.Has(xdr.AttrOwner) {
 		id, ok := parseOwner(x.Owner)
 		if !ok {

@@ -241,7 +241,7 @@ func (c *compound) openExisting(a *openArgs, there *fs.Attr) (opened, xdr.Status
 	found := opened{ino: there.Ino}
 	switch {
 	case a.mode == xdr.CreateUnchecked:
-		if a.attrs.Size != nil {
+		if a.attrs.Size != nil && *a.attrs.Size == 0 { // others are ignored (RFC 8881 §18.16.3)
 			found.mask = xdr.Bits(xdr.AttrSize)
 		}
 	case a.mode != xdr.CreateGuarded && a.verifier != xdr.Verifier{} && there.Verifier == a.verifier:

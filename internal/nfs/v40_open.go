@@ -24,7 +24,13 @@ func opOpen40(c *compound) xdr.Status {
 		replay = replay || k != nil && k.Replay
 		return k, wait, st
 	}
-	st := c.inTurn(begin, func() xdr.Status { return opOpen(c) })
+	st := c.inTurn(begin, func() xdr.Status {
+		st := opOpen(c)
+		if st == xdr.ErrWrongType {
+			return xdr.ErrSymlink // of devices and the like, too (RFC 7530 §16.16.6)
+		}
+		return st
+	})
 	if replay {
 		c.readOpen() // the next operation follows the arguments
 	}

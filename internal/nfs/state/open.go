@@ -66,7 +66,7 @@ func (t *Table) Open(a OpenArgs) (id xdr.StateID, again bool, st xdr.Status) {
 	f := t.files[a.File]
 	if f != nil {
 		for o := range f.opens {
-			if o != own && (o.deny&a.Access != 0 || a.Deny&o.access != 0) {
+			if o.deny&a.Access != 0 || a.Deny&o.access != 0 { // the owner's own too (RFC 8881 §9.7)
 				if a.Reclaim {
 					return id, false, xdr.ErrReclaimConflict
 				}
@@ -190,7 +190,11 @@ func (t *Table) CheckIO(clientID uint64, id xdr.StateID, f File, want uint32) (o
 	if st := o.client.checkSeq(id.Seq, seq); st != xdr.OK {
 		return false, st
 	}
-	if o.access&want == 0 {
+	switch {
+	case o.access&want != 0:
+	case want == xdr.ShareRead:
+		return false, t.denied(f, want) // who writes may have to read (RFC 8881 §9.1.2)
+	default:
 		return false, xdr.ErrOpenMode
 	}
 	return true, xdr.OK
