@@ -104,7 +104,18 @@ func (r *Region) Client(t testing.TB, fsID string) *nfsclient.Client {
 
 // TryClient is Client for what may fail.
 func (r *Region) TryClient(ctx context.Context, fsID string) (*nfsclient.Client, error) {
+	if r.NS != nil {
+		return nfsclient.Dial(ctx, r.NFS+":2049", nfsclient.Options{Prefix: "/" + fsID, Dialer: inside{r.NS}})
+	}
 	return nfsclient.Dial(ctx, r.NFS, nfsclient.Options{Prefix: "/" + fsID})
+}
+
+// inside makes connections from within a namespace.
+type inside struct{ ns *Namespace }
+
+// DialContext implements nfsclient.Dialer.
+func (i inside) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return i.ns.Dial(ctx, network, addr)
 }
 
 // Ready asks /readyz and gives its status and text.
