@@ -369,13 +369,7 @@ func (e *Engine) switchTo(s *Stage) (retired, error) {
 	if err != nil {
 		return retired{}, err
 	}
-	if err := e.letGo(); err != nil {
-		return retired{}, err
-	}
 	if err := s.j.Rebase(s.info.Pos, meta); err != nil {
-		if e.t != nil {
-			e.t.SetDurable(e.journalDurable(e.j))
-		}
 		if !errors.Is(err, fs.ErrNoSpace) {
 			e.fail(err)
 		}
@@ -401,19 +395,6 @@ func (e *Engine) switchTo(s *Stage) (retired, error) {
 	e.rw.Unlock()
 	e.adopt()
 	return old, nil
-}
-
-// letGo frees the present tree from its journal: all of it is durable, and
-// soon its sequences mean something else there. Needs mu.
-func (e *Engine) letGo() error {
-	if e.t == nil {
-		return nil
-	}
-	if err := e.j.WaitDurable(context.Background(), e.last.Seq); err != nil {
-		return fmt.Errorf("switch to a checkpoint: %w", err)
-	}
-	e.t.SetDurable(func(uint64) error { return nil })
-	return nil
 }
 
 // maxCounter is the highest counter of any epoch that this replica knows. Needs mu.

@@ -21,6 +21,7 @@ var (
 		xdr.AttrSpaceTotal, xdr.AttrSpaceUsed, xdr.AttrTimeAccess, xdr.AttrTimeCreate, xdr.AttrTimeDelta, xdr.AttrTimeMetadata,
 		xdr.AttrTimeModify, xdr.AttrMountedOnFileID, xdr.AttrSuppAttrExclCreat,
 		xdr.AttrCloneBlkSize, xdr.AttrSpaceFreed, xdr.AttrChangeAttrType, xdr.AttrXattrSupport,
+		xdr.AttrOpenArguments,
 	)
 	settableAttrs = xdr.Bits(
 		xdr.AttrSize, xdr.AttrMode, xdr.AttrOwner, xdr.AttrOwnerGroup, xdr.AttrTimeAccessSet, xdr.AttrTimeModifySet,
@@ -34,6 +35,17 @@ var (
 		xdr.AttrFilesAvail, xdr.AttrFilesFree, xdr.AttrFilesTotal, xdr.AttrSpaceAvail, xdr.AttrSpaceFree, xdr.AttrSpaceTotal,
 	)
 )
+
+// openArguments tells what OPEN can do (RFC 9754 §4). Bit 0 of a bitmap is the
+// value 0.
+var openArguments = xdr.OpenArguments{
+	Access: 1<<xdr.ShareRead | 1<<xdr.ShareWrite | 1<<xdr.ShareBoth,
+	Deny:   1<<(xdr.DenyBoth+1) - 1,
+	Want:   1 << (xdr.WantAnyDeleg >> 8),
+	Claim: 1<<xdr.ClaimNull | 1<<xdr.ClaimPrevious | 1<<xdr.ClaimFH |
+		1<<xdr.ClaimDelegateCur | 1<<xdr.ClaimDelegCurFH,
+	CreateMode: 1<<(xdr.CreateExclusive41+1) - 1,
+}
 
 // attrs fills in the attributes of an object that are in want; others are
 // left out without a word (RFC 8881 §18.7.3).
@@ -96,7 +108,7 @@ func (s *Server) commonAttrs(want xdr.Bitmap) *xdr.Attrs {
 		LeaseTime:   uint32(s.cfg.LeaseTime.Seconds()),
 		MaxFileSize: fs.MaxFileSize, MaxLink: fs.MaxLink, MaxName: fs.MaxName, MaxRead: maxIO, MaxWrite: maxIO,
 		TimeDelta:    xdr.Time{Nsec: 1},
-		CloneBlkSize: 1,
+		CloneBlkSize: 1, OpenArguments: openArguments,
 		// A failover may lose the newest changes, and the change attribute goes
 		// back then: a client that trusts in its rising would keep what is gone.
 		ChangeAttrType: xdr.ChangeUndefined,

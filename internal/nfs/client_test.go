@@ -135,6 +135,7 @@ type peer struct {
 	session xdr.SessionID
 	seq     uint32 // of slot 0
 	cache   bool
+	back    uint32 // flags of CREATE_SESSION
 }
 
 func (s *site) dial(root Root, owner string) *peer {
@@ -164,7 +165,7 @@ func (p *peer) connect() {
 	p.ok(res, xdr.OpExchangeID)
 	p.client = res.Uint64()
 	seq := res.Uint32()
-	res = p.raw(createSession(p.client, seq))
+	res = p.raw(sessionWith(p.client, seq, channel, p.back))
 	p.ok(res, xdr.OpCreateSession)
 	p.session, p.seq = res.SessionID(), 0
 }

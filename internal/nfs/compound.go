@@ -39,6 +39,7 @@ type compound struct {
 	cur, saved           object
 	curState, savedState xdr.StateID
 	pending              []wait
+	guards               []string // file systems that grant no delegations during this operation
 	finished             bool
 }
 
@@ -155,6 +156,7 @@ func (c *compound) one() xdr.Status {
 		if st = c.inOrder(); st == xdr.OK {
 			c.lasting = c.lasting || notIdempotent[c.op]
 			st = fn(c)
+			c.endChanges()
 		}
 	}
 	if st == xdr.OK && c.args.Bad() {
@@ -226,6 +228,7 @@ func (c *compound) finish() {
 
 // abandon gives the slot back if a panic kept finish from doing so.
 func (c *compound) abandon() {
+	c.endChanges()
 	if c.ticket != nil && !c.ticket.Replay && !c.finished {
 		c.s.table.Finish(c.ticket, nil, c.s.cfg.Clock())
 	}

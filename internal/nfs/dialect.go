@@ -4,6 +4,7 @@ import "github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 
 // dialect is what differs between the minor versions.
 type dialect struct {
+	minor      uint32
 	operations map[xdr.Op]opFunc
 	last       xdr.Op     // the highest operation number; others are illegal
 	sessions   bool       // clients are known by their sessions, there is a current stateid
@@ -22,15 +23,17 @@ var dialects = [...]*dialect{
 		nothingSaved: xdr.ErrRestoreFH,
 	},
 	1: {
-		operations: operations, last: xdr.OpReclaimComplete, sessions: true, attrs: upTo(xdr.AttrFSCharsetCap),
+		minor: 1, operations: operations, last: xdr.OpReclaimComplete, sessions: true, attrs: upTo(xdr.AttrFSCharsetCap).Or(rfc9754),
 		exchange: xdr.ExchgArgMask &^ xdr.ExchgSuppFenceOps, nothingSaved: xdr.ErrNoFileHandle,
 	},
 	2: { // and RFC 8276
-		operations: operations, last: xdr.OpRemoveXattr, sessions: true, attrs: upTo(xdr.AttrXattrSupport),
-		exchange:     xdr.ExchgArgMask,
-		nothingSaved: xdr.ErrNoFileHandle,
+		minor: 2, operations: operations, last: xdr.OpRemoveXattr, sessions: true, attrs: upTo(xdr.AttrXattrSupport).Or(rfc9754),
+		exchange: xdr.ExchgArgMask, nothingSaved: xdr.ErrNoFileHandle,
 	},
 }
+
+// rfc9754 extends minor version 2. A client of minor version 1 may ask as well.
+var rfc9754 = xdr.Bits(xdr.AttrOpenArguments)
 
 // upTo is the set of all attributes up to a number.
 func upTo(last int) (b xdr.Bitmap) {

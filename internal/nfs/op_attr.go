@@ -23,6 +23,9 @@ func opGetAttr(c *compound) xdr.Status {
 	if st != xdr.OK {
 		return st
 	}
+	if st := c.askWriter(want, a); st != xdr.OK {
+		return st
+	}
 	c.w.Attrs(a)
 	return xdr.OK
 }
@@ -45,6 +48,9 @@ func opSetAttr(c *compound) xdr.Status {
 		if q.Opened, st = c.checkIO(id, xdr.ShareWrite); st != xdr.OK {
 			return st
 		}
+	}
+	if st := c.alone(nil, c.cur.ino); st != xdr.OK {
+		return st
 	}
 	res, err := c.cur.export.FS.SetAttr(c.ctx, &q)
 	if err != nil {

@@ -1,6 +1,7 @@
 package nfs
 
 import (
+	"github.com/holdfast-fs/holdfast/internal/nfs/oncrpc"
 	"github.com/holdfast-fs/holdfast/internal/nfs/state"
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 )
@@ -85,8 +86,7 @@ func opCreateSession(c *compound) xdr.Status {
 	a.Sequence = c.args.Uint32()
 	flags := c.args.Uint32()
 	a.Fore, a.Back = c.args.ChannelAttrs(), c.args.ChannelAttrs()
-	c.args.Uint32() // csa_cb_program
-	skipCallbackSec(c.args)
+	program, sys := c.args.Uint32(), readCallbackSec(c.args)
 	switch {
 	case c.args.Bad():
 		return xdr.ErrBadXDR
@@ -100,23 +100,29 @@ func opCreateSession(c *compound) xdr.Status {
 	}
 	c.w.Fixed(res.ID[:])
 	c.w.Uint32(res.Sequence)
-	c.w.Uint32(0) // not persistent, and no back channel: nothing is ever recalled
+	flags &= xdr.SessionBackChan // replies do not outlive the server
+	if flags != 0 {
+		c.s.back.make(res.ID, a.ClientID, c.dialect.minor, program, sys)
+		c.s.back.bind(res.ID, c.call.Conn)
+	}
+	c.w.Uint32(flags)
 	c.w.ChannelAttrs(res.Fore)
 	c.w.ChannelAttrs(res.Back)
 	return xdr.OK
 }
 
-// skipCallbackSec reads callback_sec_parms4<>.
-func skipCallbackSec(r *xdr.Reader) {
+// readCallbackSec reads callback_sec_parms4<> and gives the first of the
+// flavours that can be used: AUTH_SYS with its credential, or AUTH_NONE, which
+// is nil.
+func readCallbackSec(r *xdr.Reader) (sys *oncrpc.SysCred) {
+	chosen := false
 	for range r.Count(4) {
-		switch r.Uint32() {
+		flavor := r.Uint32()
+		var one *oncrpc.SysCred
+		switch flavor {
 		case xdr.AuthNone:
 		case xdr.AuthSys:
-			r.Uint32()
-			r.Opaque(255)
-			r.Uint32()
-			r.Uint32()
-			r.Fixed(4 * r.Count(4))
+			one = oncrpc.ReadSys(r)
 		case xdr.AuthGSS:
 			r.Uint32()
 			r.Opaque(xdr.OpaqueLimit)
@@ -125,9 +131,13 @@ func skipCallbackSec(r *xdr.Reader) {
 			r.Fail()
 		}
 		if r.Bad() {
-			return
+			return nil
+		}
+		if !chosen && flavor != xdr.AuthGSS {
+			sys, chosen = one, true
 		}
 	}
+	return sys
 }
 
 // opDestroySession is RFC 8881 §18.37. In a COMPOUND that came in by the
@@ -141,7 +151,11 @@ func opDestroySession(c *compound) xdr.Status {
 	if own && c.index != c.ops-1 {
 		return xdr.ErrNotOnlyOp
 	}
-	return c.s.table.DestroySession(c.view.identity, id, own)
+	st := c.s.table.DestroySession(c.view.identity, id, own)
+	if st == xdr.OK {
+		c.s.back.drop(id)
+	}
+	return st
 }
 
 // opDestroyClientID is RFC 8881 §18.50.

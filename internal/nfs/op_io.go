@@ -34,7 +34,10 @@ func (c *compound) mayIO(id xdr.StateID, want uint32) xdr.Status {
 	if st := c.regular(); st != xdr.OK {
 		return st
 	}
-	return c.permitted(want)
+	if st := c.permitted(want); st != xdr.OK {
+		return st
+	}
+	return c.undelegated(c.cur.ino, want == xdr.ShareWrite)
 }
 
 // regular checks that the current object is a regular file.

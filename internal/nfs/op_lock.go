@@ -50,7 +50,13 @@ func opLock(c *compound) xdr.Status {
 		return st
 	}
 	a.File = c.cur.file()
-	id, denied, st := c.s.table.Lock(a)
+	a.Now = c.s.cfg.Clock()
+	var id xdr.StateID
+	var denied *state.Denied
+	st := c.insist(func() (st xdr.Status) {
+		id, denied, st = c.s.table.Lock(a)
+		return st
+	})
 	switch {
 	case denied != nil:
 		c.putDenied(denied)
@@ -87,7 +93,11 @@ func opLockT(c *compound) xdr.Status {
 	if c.s.table.InGrace(c.cur.export.Name) {
 		return xdr.ErrGrace
 	}
-	denied, st := c.s.table.TestLock(c.client, owner, c.cur.file(), write, offset, length)
+	var denied *state.Denied
+	st := c.insist(func() (st xdr.Status) {
+		denied, st = c.s.table.TestLock(c.client, owner, c.cur.file(), write, offset, length, c.s.cfg.Clock())
+		return st
+	})
 	if denied != nil {
 		c.putDenied(denied)
 	}

@@ -80,6 +80,9 @@ func opLink(c *compound) xdr.Status {
 	if st := c.savedThere(); st != xdr.OK {
 		return st
 	}
+	if st := c.alone(nil, c.saved.ino); st != xdr.OK {
+		return st
+	}
 	res, err := c.cur.export.FS.Link(c.ctx, &fs.LinkRequest{Cred: c.cred(), Ino: c.saved.ino, Parent: c.cur.ino, Name: name})
 	if err != nil {
 		return c.notDir(c.status(err))
@@ -93,6 +96,9 @@ func opLink(c *compound) xdr.Status {
 func opRemove(c *compound) xdr.Status {
 	name := c.name()
 	if st := c.ready(); st != xdr.OK {
+		return st
+	}
+	if st := c.alone(c.found(c.cur.ino, name)); st != xdr.OK {
 		return st
 	}
 	res, err := c.cur.export.FS.Remove(c.ctx, &fs.RemoveRequest{Cred: c.cred(), Parent: c.cur.ino, Name: name})
@@ -112,6 +118,11 @@ func opRename(c *compound) xdr.Status {
 	}
 	if st := c.savedThere(); st != xdr.OK {
 		return st
+	}
+	for _, find := range []func() (fs.Ino, bool){c.found(c.saved.ino, from), c.found(c.cur.ino, to)} {
+		if st := c.alone(find); st != xdr.OK {
+			return st
+		}
 	}
 	res, err := c.cur.export.FS.Rename(c.ctx, &fs.RenameRequest{
 		Cred: c.cred(), From: c.saved.ino, FromName: from, To: c.cur.ino, ToName: to,

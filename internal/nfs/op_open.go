@@ -23,6 +23,7 @@ type openArgs struct {
 	verifier xdr.Verifier
 
 	claim uint32
+	deleg xdr.StateID // of the claims that name one
 	name  fs.Name
 }
 
@@ -49,12 +50,12 @@ func (c *compound) readOpen() (*openArgs, xdr.Status) {
 	case xdr.ClaimNull, xdr.ClaimDelegatePrev:
 		a.name = c.name()
 	case xdr.ClaimPrevious:
-		c.args.Uint32() // the delegation it had: there are none
+		c.args.Uint32() // the delegation it had: none is given in grace
 	case xdr.ClaimDelegateCur:
-		c.args.StateID()
+		a.deleg = c.resolve(c.args.StateID())
 		a.name = c.name()
 	case xdr.ClaimDelegCurFH:
-		c.args.StateID()
+		a.deleg = c.resolve(c.args.StateID())
 	case xdr.ClaimFH, xdr.ClaimDelegPrevFH:
 	default:
 		c.args.Fail()
@@ -121,7 +122,8 @@ func opOpen(c *compound) xdr.Status {
 	c.putChange(found.dir)
 	c.w.Uint32(c.openFlags())
 	c.w.Bitmap(found.mask)
-	c.putNoDelegation(a.want)
+	kind, deleg := c.delegate(a)
+	c.putDelegation(kind, deleg, a.want)
 	return xdr.OK
 }
 
@@ -149,9 +151,7 @@ func (c *compound) openInPseudo(a *openArgs) xdr.Status {
 // the client's reclaim record is durable before anything is granted.
 func (c *compound) mayOpen(a *openArgs) xdr.Status {
 	switch a.claim {
-	case xdr.ClaimNull, xdr.ClaimFH, xdr.ClaimPrevious:
-	case xdr.ClaimDelegateCur, xdr.ClaimDelegCurFH:
-		return xdr.ErrBadStateID // there are no delegations
+	case xdr.ClaimNull, xdr.ClaimFH, xdr.ClaimPrevious, xdr.ClaimDelegateCur, xdr.ClaimDelegCurFH:
 	default:
 		return xdr.ErrNotSupp
 	}
@@ -187,7 +187,7 @@ type opened struct {
 
 // openTarget finds or makes the file.
 func (c *compound) openTarget(a *openArgs) (opened, xdr.Status) {
-	if a.claim != xdr.ClaimNull {
+	if a.claim != xdr.ClaimNull && a.claim != xdr.ClaimDelegateCur {
 		return opened{ino: c.cur.ino}, xdr.OK
 	}
 	if a.create && !c.cur.export.FS.ReadOnly() {
@@ -272,14 +272,17 @@ func (c *compound) grant(a *openArgs, found opened) (id xdr.StateID, st xdr.Stat
 	if st := c.regular(); st != xdr.OK {
 		return id, st
 	}
-	if !found.made && a.claim != xdr.ClaimPrevious {
-		if st := c.permitted(a.access); st != xdr.OK {
-			return id, st
-		}
+	if st := c.entitled(a, found); st != xdr.OK {
+		return id, st
 	}
-	id, again, st := c.s.table.Open(state.OpenArgs{
-		ClientID: c.client, Owner: a.owner, File: c.cur.file(),
-		Access: a.access, Deny: a.deny, Reclaim: a.claim == xdr.ClaimPrevious, Principal: c.principal(),
+	var again bool
+	st = c.insist(func() (st xdr.Status) {
+		id, again, st = c.s.table.Open(state.OpenArgs{
+			ClientID: c.client, Owner: a.owner, File: c.cur.file(),
+			Access: a.access, Deny: a.deny, Reclaim: a.claim == xdr.ClaimPrevious, Principal: c.principal(),
+			Truncate: !found.made && found.mask.Has(xdr.AttrSize), Now: c.s.cfg.Clock(),
+		})
+		return st
 	})
 	if st != xdr.OK {
 		return id, st
@@ -295,6 +298,20 @@ func (c *compound) grant(a *openArgs, found opened) (id xdr.StateID, st xdr.Stat
 		}
 	}
 	return id, xdr.OK
+}
+
+// entitled checks what gives the right to open: permission, or that it was
+// open before the server restarted, or a delegation.
+func (c *compound) entitled(a *openArgs, found opened) xdr.Status {
+	switch {
+	case found.made || a.claim == xdr.ClaimPrevious:
+		return xdr.OK
+	case a.claim == xdr.ClaimDelegateCur || a.claim == xdr.ClaimDelegCurFH:
+		if st := c.s.table.CheckDeleg(c.client, a.deleg, c.cur.file(), a.access); st != xdr.OK {
+			return st
+		}
+	}
+	return c.permitted(a.access)
 }
 
 // truncate sets the size that an UNCHECKED4 create of an existing file asks for.
@@ -315,7 +332,7 @@ func (c *compound) putNoDelegation(want uint32) {
 	switch want & xdr.ShareWantMask {
 	case 0:
 		c.w.Uint32(xdr.DelegateNone)
-	case wantNoDelegation:
+	case xdr.WantNoDeleg:
 		c.w.Uint32(xdr.DelegateNoneExt)
 		c.w.Uint32(xdr.WhyNoDelegNotWanted)
 	default:
@@ -324,9 +341,6 @@ func (c *compound) putNoDelegation(want uint32) {
 		c.w.Bool(false) // nor will the client be told when there is one
 	}
 }
-
-// wantNoDelegation is OPEN4_SHARE_ACCESS_WANT_NO_DELEG.
-const wantNoDelegation = 0x400
 
 // opOpenDowngrade is RFC 8881 §18.18.
 func opOpenDowngrade(c *compound) xdr.Status {

@@ -22,7 +22,8 @@ func opSequence(c *compound) xdr.Status {
 	}
 	c.ticket, c.client = k, k.ClientID
 	c.w.Fixed(a.Session[:])
-	for _, v := range [...]uint32{a.Sequence, a.Slot, k.Highest, k.Highest, 0} {
+	flags := k.Flags | c.s.back.flags(k.Session, k.Delegs)
+	for _, v := range [...]uint32{a.Sequence, a.Slot, k.Highest, k.Highest, flags} {
 		c.w.Uint32(v)
 	}
 	if k.Replay {
@@ -42,7 +43,7 @@ func opSequence(c *compound) xdr.Status {
 }
 
 // opBindConnToSession is RFC 8881 §18.34. Any connection may carry requests of
-// any session (SP4_NONE), and there is no back channel, so nothing is kept.
+// any session (SP4_NONE); those of the back channel are kept.
 func opBindConnToSession(c *compound) xdr.Status {
 	id := c.args.SessionID()
 	dir := c.args.Uint32()
@@ -53,11 +54,21 @@ func opBindConnToSession(c *compound) xdr.Status {
 	if _, ok := c.s.table.SessionOwner(c.view.identity, id); !ok {
 		return xdr.ErrBadSession
 	}
-	answer, ok := map[uint32]uint32{
-		xdr.ChanFore: xdr.ChanFore, xdr.ChanBack: xdr.ChanBack,
-		xdr.ChanForeOrBoth: xdr.ChanFore, xdr.ChanBackOrBoth: xdr.ChanBoth,
-	}[dir]
-	if !ok {
+	var answer uint32
+	switch dir {
+	case xdr.ChanFore:
+		answer = xdr.ChanFore
+	case xdr.ChanBack, xdr.ChanForeOrBoth, xdr.ChanBackOrBoth:
+		bound := c.s.back.bind(id, c.call.Conn)
+		switch {
+		case dir == xdr.ChanBack:
+			answer = xdr.ChanBack
+		case bound || dir == xdr.ChanBackOrBoth:
+			answer = xdr.ChanBoth
+		default:
+			answer = xdr.ChanFore
+		}
+	default:
 		return xdr.ErrInval
 	}
 	c.w.Fixed(id[:])
@@ -66,13 +77,13 @@ func opBindConnToSession(c *compound) xdr.Status {
 	return xdr.OK
 }
 
-// opBackchannelCtl is RFC 8881 §18.33; there is no back channel to control.
+// opBackchannelCtl is RFC 8881 §18.33.
 func opBackchannelCtl(c *compound) xdr.Status {
-	c.args.Uint32()
-	skipCallbackSec(c.args)
+	program, sys := c.args.Uint32(), readCallbackSec(c.args)
 	if c.args.Bad() {
 		return xdr.ErrBadXDR
 	}
+	c.s.back.control(c.ticket.Session, program, sys)
 	return xdr.OK
 }
 
@@ -107,18 +118,4 @@ func (c *compound) resolve(id xdr.StateID) xdr.StateID {
 		return c.curState
 	}
 	return id
-}
-
-// opDelegPurge and opDelegReturn: no delegations are granted.
-func opDelegPurge(c *compound) xdr.Status {
-	c.args.Uint64()
-	return xdr.ErrNotSupp
-}
-
-func opDelegReturn(c *compound) xdr.Status {
-	c.args.StateID()
-	if c.args.Bad() {
-		return xdr.ErrBadXDR
-	}
-	return xdr.ErrBadStateID
 }

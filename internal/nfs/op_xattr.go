@@ -72,6 +72,9 @@ func (c *compound) changeXattr(q *fs.XattrRequest) xdr.Status {
 		return st
 	}
 	q.Cred, q.Ino = c.cred(), c.cur.ino
+	if st := c.alone(nil, c.cur.ino); st != xdr.OK {
+		return st
+	}
 	res, err := c.cur.export.FS.ChangeXattr(c.ctx, q)
 	if err != nil {
 		return c.status(err)

@@ -23,11 +23,15 @@ var channel = xdr.ChannelAttrs{MaxRequest: 2 << 20, MaxResponse: 2 << 20, MaxRes
 func createSession(client uint64, seq uint32) op { return createSessionWith(client, seq, channel) }
 
 func createSessionWith(client uint64, seq uint32, c xdr.ChannelAttrs) op {
+	return sessionWith(client, seq, c, 0)
+}
+
+func sessionWith(client uint64, seq uint32, c xdr.ChannelAttrs, flags uint32) op {
 	return func(w *xdr.Writer) {
 		w.Uint32(uint32(xdr.OpCreateSession))
 		w.Uint64(client)
 		w.Uint32(seq)
-		w.Uint32(xdr.SessionBackChan)
+		w.Uint32(flags)
 		w.ChannelAttrs(c)
 		w.ChannelAttrs(c)
 		w.Uint32(0x40000000)
@@ -110,13 +114,14 @@ type openSpec struct {
 	how          func(w *xdr.Writer) // nil: do not create
 	claim        uint32
 	name         string
+	deleg        xdr.StateID
 }
 
 func open(s openSpec) op {
 	return func(w *xdr.Writer) {
 		w.Uint32(uint32(xdr.OpOpen))
 		w.Uint32(0)
-		w.Uint32(max(s.access, xdr.ShareRead))
+		w.Uint32(max(s.access&xdr.ShareBoth, xdr.ShareRead) | s.access&^xdr.ShareBoth)
 		w.Uint32(s.deny)
 		w.Uint64(0)
 		w.String(s.owner)
@@ -132,6 +137,11 @@ func open(s openSpec) op {
 			w.String(s.name)
 		case xdr.ClaimPrevious:
 			w.Uint32(xdr.DelegateNone)
+		case xdr.ClaimDelegateCur:
+			w.StateID(s.deleg)
+			w.String(s.name)
+		case xdr.ClaimDelegCurFH:
+			w.StateID(s.deleg)
 		}
 	}
 }

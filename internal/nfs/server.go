@@ -13,7 +13,7 @@ import (
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 )
 
-// Server serves the file systems of a region to NFSv4.1 clients.
+// Server serves the file systems of a region to NFSv4 clients.
 //
 // Lock order: of one file system begin, then records, then the mutexes of
 // Server, served and the state table, which are held for moments only. Those
@@ -28,6 +28,7 @@ type Server struct {
 	metrics *metrics
 	seed    maphash.Seed
 	retries retries // of minor version 0
+	back    backChannels
 
 	mu     sync.Mutex
 	served map[string]*served // by export name
@@ -87,16 +88,23 @@ func (s *Server) Run(ctx context.Context) {
 func (s *Server) Tick(ctx context.Context) {
 	now := s.cfg.Clock()
 	s.observeAll(ctx)
-	for _, x := range s.table.Expired(now) {
-		if s.forget(ctx, x.Records) || x.Overdue {
-			s.log.Info("nfs client expired", "owner", x.Owner, "clientid", x.ClientID)
-			s.carryOut(ctx, s.table.Discard(x.ClientID))
-		}
-	}
+	s.expire(ctx, now)
+	s.revoke(ctx, now)
+	s.back.prune(s.table.HasSession)
 	s.carryOut(ctx, s.table.Sweep40(now))
 	for _, g := range s.table.GraceDue(now) {
 		if s.forget(ctx, g.Forget) {
 			s.carryOut(ctx, s.table.EndGrace(g.FS, now))
+		}
+	}
+}
+
+// expire discards the clients that have to go; their reclaim records first.
+func (s *Server) expire(ctx context.Context, now time.Time) {
+	for _, x := range s.table.Expired(now) {
+		if s.forget(ctx, x.Records) || x.Overdue {
+			s.log.Info("nfs client expired", "owner", x.Owner, "clientid", x.ClientID)
+			s.carryOut(ctx, s.table.Discard(x.ClientID))
 		}
 	}
 }

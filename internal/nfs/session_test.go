@@ -2,6 +2,7 @@ package nfs
 
 import (
 	"bytes"
+	"github.com/holdfast-fs/holdfast/internal/nfs/state"
 	"testing"
 	"time"
 
@@ -212,6 +213,43 @@ func TestDestroying(t *testing.T) {
 	}
 }
 
+func TestStateOutlivesTheLeaseUntilSomebodyConflicts(t *testing.T) {
+	s := newSite(t)
+	p := s.mount("one")
+	f := p.open(putA(), openSpec{name: "f", access: xdr.ShareBoth, deny: xdr.DenyBoth, how: unchecked(mode(0o644))})
+	s.clock.advance(time.Hour)
+	s.srv.Tick(t.Context())
+	p.must(putFH(f.fh), write(f.id, 0, xdr.FileSync, []byte("after the lease")))
+	s.clock.advance(time.Hour)
+	q := s.mount("two")
+	q.want(q.status(putA(), open(openSpec{name: "f", access: xdr.ShareBoth})), xdr.OK, "a conflict after the lease")
+	p.want(p.raw(p.sequence(0, p.seq+1)).status, xdr.ErrBadSession, "who had it")
+}
+
+func TestCourtesyEnds(t *testing.T) {
+	s := newSite(t)
+	p := s.mount("one")
+	f := p.open(putA(), openSpec{name: "f", how: unchecked(mode(0o644))})
+	s.clock.advance(state.CourtesyTime + time.Minute)
+	s.srv.Tick(t.Context())
+	if n := s.a.Holds(inoOf(t, f.fh)); n != 0 {
+		t.Errorf("%d holds of a client that was away for a day", n)
+	}
+}
+
+func TestLocksGiveWayAfterTheLease(t *testing.T) {
+	s := newSite(t)
+	p, q := s.mount("one"), s.mount("two")
+	f := p.open(putA(), openSpec{name: "f", access: xdr.ShareBoth, how: unchecked(mode(0o666))})
+	g := q.open(putA(), openSpec{name: "f", access: xdr.ShareBoth})
+	p.must(putFH(f.fh), lock(lockSpec{write: true, length: 10, open: f.id, owner: "p"}))
+	q.want(q.status(putFH(g.fh), testLock("q", true, 0, 10)), xdr.ErrDenied, "LOCKT while the lease holds")
+	s.clock.advance(40 * time.Second)
+	q.must(putRoot())
+	s.clock.advance(40 * time.Second)
+	q.must(putFH(g.fh), lock(lockSpec{write: true, length: 10, open: g.id, owner: "q"}))
+}
+
 func TestLeaseExpiryFreesEverything(t *testing.T) {
 	s := newSite(t)
 	p := s.mount("one")
@@ -223,8 +261,8 @@ func TestLeaseExpiryFreesEverything(t *testing.T) {
 		q.must(putRoot()) // renews
 		s.srv.Tick(t.Context())
 	}
-	p.want(p.raw(p.sequence(0, p.seq+1)).status, xdr.ErrBadSession, "after the lease")
 	q.open(putA(), openSpec{name: "f"})
+	p.want(p.raw(p.sequence(0, p.seq+1)).status, xdr.ErrBadSession, "after somebody wanted what it had")
 	if n := s.a.Holds(inoOf(t, f.fh)); n != 1 {
 		t.Errorf("%d holds, want the new one", n)
 	}

@@ -31,7 +31,13 @@ func (c *compound) lock40(a state.LockArgs) xdr.Status {
 		return st
 	}
 	a.ClientID, a.File = c.client, c.cur.file()
-	id, denied, st := c.s.table.Lock(a)
+	a.Now = c.s.cfg.Clock()
+	var id xdr.StateID
+	var denied *state.Denied
+	st := c.insist(func() (st xdr.Status) {
+		id, denied, st = c.s.table.Lock(a)
+		return st
+	})
 	if denied != nil {
 		c.putDenied(denied)
 		return st
@@ -53,7 +59,11 @@ func opLockT40(c *compound) xdr.Status {
 	if c.s.table.InGrace(c.cur.export.Name) {
 		return xdr.ErrGrace
 	}
-	denied, st := c.s.table.TestLock(client, owner, c.cur.file(), write, offset, length)
+	var denied *state.Denied
+	st := c.insist(func() (st xdr.Status) {
+		denied, st = c.s.table.TestLock(client, owner, c.cur.file(), write, offset, length, c.s.cfg.Clock())
+		return st
+	})
 	if denied != nil {
 		c.putDenied(denied)
 	}

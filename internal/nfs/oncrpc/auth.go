@@ -21,16 +21,25 @@ type SysCred struct {
 // parseSys reads the body of an AUTH_SYS credential.
 func parseSys(body []byte) (*SysCred, bool) {
 	r := xdr.NewReader(body)
+	c := ReadSys(&r)
+	return c, !r.Bad() && r.Remaining() == 0
+}
+
+// ReadSys reads an authsys_parms. It is not valid if the Reader is bad then.
+func ReadSys(r *xdr.Reader) *SysCred {
 	r.Uint32() // stamp: means nothing to a server
 	c := &SysCred{Machine: r.String(maxMachineName), UID: r.Uint32(), GID: r.Uint32()}
 	n := r.Count(4)
-	if r.Bad() || n > MaxGroups {
-		return nil, false
+	if n > MaxGroups {
+		r.Fail()
+	}
+	if r.Bad() {
+		return nil
 	}
 	for range n {
 		c.Groups = append(c.Groups, r.Uint32())
 	}
-	return c, !r.Bad() && r.Remaining() == 0
+	return c
 }
 
 func putSys(w *xdr.Writer, c *SysCred) {

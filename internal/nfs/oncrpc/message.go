@@ -18,6 +18,7 @@ type Call struct {
 	Sys    *SysCred
 	// Remote is where the call came from; nil if that is not known.
 	Remote net.Addr
+	Conn   *Conn // which it came by
 }
 
 // AcceptStat is the accept_stat of a reply to an accepted call.

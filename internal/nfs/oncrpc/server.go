@@ -18,6 +18,7 @@ import (
 type Conn struct {
 	ID     uint64 // unique within the Server
 	Remote net.Addr
+	back   *backCalls
 }
 
 // Handler carries out one call: it reads the arguments from args, which is
@@ -120,7 +121,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			defer func() { <-room }()
 			s.OnConn(1)
 			defer s.OnConn(-1)
-			s.serveConn(ctx, nc, &Conn{ID: id, Remote: nc.RemoteAddr()})
+			s.serveConn(ctx, nc, &Conn{ID: id, Remote: nc.RemoteAddr(), back: newBackCalls(nc)})
 		})
 	}
 }
@@ -153,7 +154,7 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, c *Conn) {
 	inFlight := make(chan struct{}, s.MaxInFlight)
 	replies := make(chan *xdr.Writer, s.MaxInFlight)
 	var calls, writer sync.WaitGroup
-	writer.Go(func() { s.writeReplies(nc, replies, inFlight) })
+	writer.Go(func() { s.writeReplies(c.back, replies, inFlight) })
 	in := bufio.NewReaderSize(nc, readAhead)
 	for {
 		inFlight <- struct{}{}
@@ -164,6 +165,11 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, c *Conn) {
 				s.Log.Debug("nfs connection ended", "remote", c.Remote, "err", err)
 			}
 			break
+		}
+		if c.back.deliver(rec) {
+			xdr.PutBuffer(rec)
+			<-inFlight
+			continue
 		}
 		calls.Go(func() {
 			defer xdr.PutBuffer(rec)
@@ -176,6 +182,7 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, c *Conn) {
 			replies <- w
 		})
 	}
+	close(c.back.done) // before the wait: a call may wait for the client
 	calls.Wait()
 	close(replies)
 	writer.Wait()
@@ -183,7 +190,7 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, c *Conn) {
 
 // writeReplies sends replies in the order in which they were finished, as many
 // as there are with one system call.
-func (s *Server) writeReplies(nc net.Conn, replies <-chan *xdr.Writer, inFlight <-chan struct{}) {
+func (s *Server) writeReplies(c *backCalls, replies <-chan *xdr.Writer, inFlight <-chan struct{}) {
 	var batch []*xdr.Writer
 	var broken bool
 	for w := range replies {
@@ -196,11 +203,7 @@ func (s *Server) writeReplies(nc net.Conn, replies <-chan *xdr.Writer, inFlight 
 			bufs[i] = w.Bytes()
 		}
 		if !broken {
-			nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-			if _, err := bufs.WriteTo(nc); err != nil {
-				broken = true
-				nc.Close()
-			}
+			broken = c.send(bufs) != nil
 		}
 		for _, w := range batch {
 			w.Release()
@@ -252,6 +255,7 @@ func (s *Server) dispatch(ctx context.Context, c *Conn, call *Call, args *xdr.Re
 	}
 	call.Remote = c.Remote
 	start := w.Len()
+	call.Conn = c
 	putAccepted(w, call.XID, Success)
 	stat := s.Program.Handle(ctx, c, call, args, w)
 	if stat == Drop {

@@ -24,16 +24,19 @@ type client struct {
 	confirmed bool
 
 	renewed  time.Time
-	busy     int  // requests being carried out
-	expiring bool // its lease is over; its records are being removed
+	busy     int       // requests being carried out
+	expiring bool      // its lease is over; its records are being removed
+	since    time.Time // when that began
 
 	createSeq uint32        // of the last CREATE_SESSION carried out
 	created   SessionResult // its result, for a retry
 	sessions  map[xdr.SessionID]*session
 
-	states     int // opens and lock states
+	states     int // opens, lock states and delegations
 	lockOwners map[string]*lockOwner
 	opens      map[openKey]*open
+	delegs     map[*deleg]bool // with those that were revoked
+	revoked    int             // how many of them were
 
 	// records are the file systems that may have a reclaim record of the
 	// owner; true: this incarnation made it.
@@ -115,7 +118,7 @@ func (t *Table) newClient(id uint64, key ownerKey, a *ExchangeArgs, now time.Tim
 	c := &client{
 		id: id, key: key, record: recordName(key), verifier: a.Verifier, principal: a.Principal, renewed: now,
 		sessions: map[xdr.SessionID]*session{}, lockOwners: map[string]*lockOwner{},
-		opens: map[openKey]*open{}, records: map[string]bool{},
+		opens: map[openKey]*open{}, delegs: map[*deleg]bool{}, records: map[string]bool{},
 	}
 	t.clients[c.id] = c
 	in := t.owners[key]
@@ -171,6 +174,9 @@ func (t *Table) discard(c *client) Effects {
 	for _, o := range c.opens {
 		eff.Release = append(eff.Release, t.dropOpen(o))
 	}
+	for d := range c.delegs {
+		eff.Release = append(eff.Release, t.dropDeleg(d)...)
+	}
 	for id := range c.sessions {
 		delete(t.sessions, id)
 	}
@@ -208,20 +214,27 @@ func (t *Table) DestroyClientID(identity string, id uint64) (Effects, xdr.Status
 	return t.discard(c), xdr.OK
 }
 
-// Expired returns clients whose leases are over, with their reclaim records.
-// Their state still stands, so that nothing conflicting is granted, but they
-// cannot use it: the caller removes the records durably and then calls Discard.
-// A client is returned again until then.
+// Expired returns clients whose leases are over and whose state must go, with
+// their reclaim records: those that have none, that somebody conflicts with,
+// or whose time of courtesy is over. Their state still stands, so that nothing
+// conflicting is granted, but they cannot use it: the caller removes the
+// records durably and then calls Discard. A client is returned again until then.
 func (t *Table) Expired(now time.Time) []Expiry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.lapsed = false
+	crowded := len(t.clients) > MaxClients/2 || len(t.opens)+len(t.locks)+len(t.delegs) > MaxStates/2
 	var list []Expiry
 	for _, c := range t.clients {
-		if c.busy > 0 || now.Sub(c.renewed) <= t.cfg.Lease {
+		late := now.Sub(c.renewed)
+		if !c.expiring && (c.busy > 0 || late <= t.cfg.Lease) {
 			continue
 		}
-		c.expiring = true
-		x := Expiry{ClientID: c.id, Owner: c.key.owner, Overdue: now.Sub(c.renewed) > 2*t.cfg.Lease}
+		if !c.expiring && c.states > 0 && !crowded && late <= CourtesyTime {
+			continue
+		}
+		c.expire(now)
+		x := Expiry{ClientID: c.id, Owner: c.key.owner, Overdue: now.Sub(c.since) > t.cfg.Lease}
 		for l := range c.records {
 			x.Records = append(x.Records, Record{l, c.record})
 		}
@@ -230,12 +243,38 @@ func (t *Table) Expired(now time.Time) []Expiry {
 	return list
 }
 
+// giveWay tells whether a client that stands in somebody's way must be
+// discarded, because its lease is over; it is then among Expired.
+func (t *Table) giveWay(c *client, now time.Time) bool {
+	if !c.expiring && (c.busy > 0 || now.Sub(c.renewed) <= t.cfg.Lease) {
+		return false
+	}
+	c.expire(now)
+	t.lapsed = true
+	return true
+}
+
+func (c *client) expire(now time.Time) {
+	if !c.expiring {
+		c.expiring, c.since = true, now
+	}
+}
+
+// Lapsed tells whether a request met the state of a client whose lease is
+// over, so that RevokeDue and Expired should be carried out now, and the
+// request tried again.
+func (t *Table) Lapsed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lapsed
+}
+
 // Expiry is a client whose lease is over.
 type Expiry struct {
 	ClientID uint64
 	Owner    string
 	Records  []Record
-	// Overdue tells that it ended a whole lease ago: a file system that cannot
+	// Overdue tells that it should have gone a whole lease ago: a file system that cannot
 	// remove its record must not block the client and others for ever.
 	Overdue bool
 }

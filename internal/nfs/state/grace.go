@@ -67,6 +67,7 @@ func (t *Table) Begin(l string, epoch fs.EpochID, readOnly bool, owners [][]byte
 		}
 	}
 	if readOnly {
+		t.recallAll(l, now) // it changes as another region says
 		return live, Effects{}
 	}
 	for o := range lost {

@@ -1,5 +1,7 @@
 package state
 
+import "time"
+
 // Limits. Each bounds memory that a client could otherwise make the server
 // take; all are far above what Linux uses.
 const (
@@ -28,6 +30,19 @@ const (
 	// MaxLocksPerFile bounds the byte ranges locked in one file; every lock
 	// request looks at all of them.
 	MaxLocksPerFile = 10_000
+	// MaxDelegsPerClient bounds delegations of one client. Linux returns those
+	// that it does not use when it has more than 5,000.
+	MaxDelegsPerClient = 10_000
+
+	// CourtesyTime is how long the state of a client is kept after its lease
+	// when nobody conflicts with it: a laptop that sleeps, a network that is
+	// down. It holds the space of files that were removed while open.
+	CourtesyTime = 24 * time.Hour
+	// coolTime is how long no delegation is given of a file of which one was
+	// recalled: who shares a file will share it again.
+	coolTime = 30 * time.Second
+	// maxCool bounds how many such files are remembered.
+	maxCool = 10_000
 )
 
 // MaxOpenOwners bounds the open owners of one client of minor version 0: about

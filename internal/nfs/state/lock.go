@@ -1,6 +1,8 @@
 package state
 
 import (
+	"time"
+
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 )
 
@@ -74,6 +76,7 @@ type LockArgs struct {
 	Open           xdr.StateID
 	Owner          []byte
 	Lock           xdr.StateID
+	Now            time.Time // tells whose lease is over: see OpenArgs
 }
 
 // Lock grants a lock, or answers xdr.ErrDenied and what is in the way. The
@@ -98,7 +101,10 @@ func (t *Table) Lock(a LockArgs) (xdr.StateID, *Denied, xdr.Status) {
 	}
 	if r := conflict(f.locks, owner, a.Offset, last, a.Write); r != nil {
 		t.dropOwner(owner)
-		if a.Reclaim {
+		switch {
+		case t.giveWay(r.Owner.client, a.Now):
+			return xdr.StateID{}, nil, xdr.ErrDelay
+		case a.Reclaim:
 			return xdr.StateID{}, nil, xdr.ErrReclaimConflict
 		}
 		return xdr.StateID{}, deniedBy(r), xdr.ErrDenied
@@ -186,7 +192,7 @@ func (t *Table) dropLock(l *lockState) {
 }
 
 // TestLock tells what would keep an owner from locking (RFC 8881 §18.11).
-func (t *Table) TestLock(clientID uint64, owner []byte, f File, write bool, offset, length uint64) (*Denied, xdr.Status) {
+func (t *Table) TestLock(clientID uint64, owner []byte, f File, write bool, offset, length uint64, now time.Time) (*Denied, xdr.Status) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	last, st := lastByte(offset, length)
@@ -202,6 +208,9 @@ func (t *Table) TestLock(clientID uint64, owner []byte, f File, write bool, offs
 		w = c.lockOwners[string(owner)]
 	}
 	if r := conflict(x.locks, w, offset, last, write); r != nil {
+		if t.giveWay(r.Owner.client, now) {
+			return nil, xdr.ErrDelay
+		}
 		return deniedBy(r), xdr.ErrDenied
 	}
 	return nil, xdr.OK

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"time"
+
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 )
 
@@ -25,8 +27,26 @@ type openKey struct {
 
 // file is what all clients have open and locked of one file.
 type file struct {
-	opens map[*open]bool
-	locks []Range
+	opens  map[*open]bool
+	locks  []Range
+	delegs map[*deleg]bool
+}
+
+// fileOf finds or makes the entry of a file.
+func (t *Table) fileOf(f File) *file {
+	x := t.files[f]
+	if x == nil {
+		x = &file{opens: map[*open]bool{}}
+		t.files[f] = x
+	}
+	return x
+}
+
+// dropFile forgets a file that nobody has open; locks need opens.
+func (t *Table) dropFile(f File) {
+	if x := t.files[f]; len(x.opens) == 0 && len(x.delegs) == 0 {
+		delete(t.files, f)
+	}
 }
 
 func (o *open) stateID() xdr.StateID { return xdr.StateID{Seq: o.seq, Other: o.id} }
@@ -49,11 +69,17 @@ type OpenArgs struct {
 	Reclaim  bool
 	// Principal is who asks; it is kept for Client40.
 	Principal string
+	// Truncate tells that the size is about to be set: delegations end, as
+	// with an open for writing.
+	Truncate bool
+	// Now tells whose lease is over: such a client must give way.
+	Now time.Time
 }
 
 // Open grants an open, or adds to the one that the owner has: then again is
 // true. The caller has checked grace and made the client's record; it holds
-// the inode, and releases it if again is true or the status is not OK.
+// the inode, and releases it if again is true or the status is not OK. After
+// ErrDelay the caller looks for TakeRecalls and Lapsed.
 func (t *Table) Open(a OpenArgs) (id xdr.StateID, again bool, st xdr.Status) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,13 +91,12 @@ func (t *Table) Open(a OpenArgs) (id xdr.StateID, again bool, st xdr.Status) {
 	own := c.opens[key]
 	f := t.files[a.File]
 	if f != nil {
-		for o := range f.opens {
-			if o.deny&a.Access != 0 || a.Deny&o.access != 0 { // the owner's own too (RFC 8881 §9.7)
-				if a.Reclaim {
-					return id, false, xdr.ErrReclaimConflict
-				}
-				return id, false, xdr.ErrShareDenied
-			}
+		if st := t.shareConflict(f, &a); st != xdr.OK {
+			return id, false, st
+		}
+		change := a.Access&xdr.ShareWrite != 0 || a.Deny&xdr.ShareRead != 0 || a.Truncate
+		if t.recallConflicts(f, a.ClientID, change, a.Now) {
+			return id, false, xdr.ErrDelay
 		}
 	}
 	if own != nil {
@@ -85,16 +110,34 @@ func (t *Table) Open(a OpenArgs) (id xdr.StateID, again bool, st xdr.Status) {
 	if !t.room(c) {
 		return id, false, xdr.ErrDelay
 	}
-	if f == nil {
-		f = &file{opens: map[*open]bool{}}
-		t.files[a.File] = f
-	}
+	f = t.fileOf(a.File)
 	o := &open{id: t.otherFor(c), seq: 1, client: c, key: key, access: a.Access, deny: a.Deny, locks: map[*lockState]bool{}}
 	o.modes.add(a.Access, a.Deny)
 	o.principal = a.Principal
 	f.opens[o], c.opens[key], t.opens[o.id] = true, o, o
 	c.states++
 	return o.stateID(), false, xdr.OK
+}
+
+// shareConflict tells whether share reservations forbid an open, the owner's
+// own too (RFC 8881 §9.7). A client whose lease is over gives way: ErrDelay then.
+func (t *Table) shareConflict(f *file, a *OpenArgs) xdr.Status {
+	lapsed := false
+	for o := range f.opens {
+		switch {
+		case o.deny&a.Access == 0 && a.Deny&o.access == 0:
+		case t.giveWay(o.client, a.Now):
+			lapsed = true
+		case a.Reclaim:
+			return xdr.ErrReclaimConflict
+		default:
+			return xdr.ErrShareDenied
+		}
+	}
+	if lapsed {
+		return xdr.ErrDelay
+	}
+	return xdr.OK
 }
 
 func (t *Table) room(c *client) bool {
@@ -108,9 +151,7 @@ func (t *Table) dropOpen(o *open) File {
 	}
 	f := t.files[o.key.file]
 	delete(f.opens, o)
-	if len(f.opens) == 0 {
-		delete(t.files, o.key.file) // locks need opens
-	}
+	t.dropFile(o.key.file)
 	delete(o.client.opens, o.key)
 	delete(t.opens, o.id)
 	o.client.states--
@@ -177,6 +218,9 @@ func (t *Table) CheckIO(clientID uint64, id xdr.StateID, f File, want uint32) (o
 	if id == xdr.AnonymousStateID || id == xdr.BypassStateID {
 		return false, t.denied(f, want)
 	}
+	if d := t.delegs[id.Other]; d != nil {
+		return true, d.checkIO(clientID, id, f, want)
+	}
 	o := t.opens[id.Other]
 	seq := uint32(0)
 	if o != nil {
@@ -222,6 +266,9 @@ func (t *Table) TestStateID(clientID uint64, id xdr.StateID) xdr.Status {
 	if l := t.locks[id.Other]; l != nil && l.owner.client.id == clientID {
 		return checkSeq(id.Seq, l.seq)
 	}
+	if d := t.delegs[id.Other]; d != nil {
+		return d.check(clientID, id)
+	}
 	return xdr.ErrBadStateID
 }
 
@@ -231,6 +278,9 @@ func (t *Table) FreeStateID(clientID uint64, id xdr.StateID) xdr.Status {
 	defer t.mu.Unlock()
 	if o := t.opens[id.Other]; o != nil && o.client.id == clientID {
 		return xdr.ErrLocksHeld
+	}
+	if d := t.delegs[id.Other]; d != nil {
+		return t.freeDeleg(d, clientID, id)
 	}
 	l := t.locks[id.Other]
 	if l == nil || l.owner.client.id != clientID {
@@ -246,7 +296,8 @@ func (t *Table) FreeStateID(clientID uint64, id xdr.StateID) xdr.Status {
 	return xdr.OK
 }
 
-// OpenFiles lists the files of a file system that are open, once per open.
+// OpenFiles lists the files of a file system that are open or delegated, once
+// per open and per delegation.
 func (t *Table) OpenFiles(l string) []File {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -254,6 +305,11 @@ func (t *Table) OpenFiles(l string) []File {
 	for _, o := range t.opens {
 		if o.key.file.FS == l {
 			list = append(list, o.key.file)
+		}
+	}
+	for _, d := range t.delegs {
+		if d.file.FS == l && !d.revoked {
+			list = append(list, d.file)
 		}
 	}
 	return list

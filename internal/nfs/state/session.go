@@ -95,7 +95,8 @@ func (t *Table) negotiate(want xdr.ChannelAttrs) (xdr.ChannelAttrs, xdr.Status) 
 	return got, xdr.OK
 }
 
-// backChannel answers the attributes of a back channel that is never used.
+// backChannel answers the attributes of the back channel: one callback at a
+// time.
 func backChannel(want xdr.ChannelAttrs) xdr.ChannelAttrs {
 	want.HeaderPad = 0
 	want.MaxRequests = min(want.MaxRequests, 1)
@@ -120,6 +121,13 @@ func (t *Table) find(identity string, id xdr.SessionID) *session {
 		return nil
 	}
 	return s
+}
+
+// HasSession tells whether there is such a session.
+func (t *Table) HasSession(id xdr.SessionID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sessions[id] != nil
 }
 
 // DestroySession removes a session. own tells that the request came in by one
@@ -165,6 +173,8 @@ type Ticket struct {
 	Session  xdr.SessionID
 	Fore     xdr.ChannelAttrs
 	Highest  uint32 // sr_highest_slotid and sr_target_highest_slotid
+	Flags    uint32 // sr_status_flags that the client's state calls for
+	Delegs   bool   // the client has delegations
 
 	// Replay tells that the request was carried out before; Reply is the
 	// answer, or nil if it was not kept. Finish must not be called then.
@@ -188,8 +198,14 @@ func (t *Table) Sequence(a SequenceArgs, now time.Time) (*Ticket, xdr.Status) {
 	case int64(a.Highest) >= int64(len(s.slots)):
 		return nil, xdr.ErrBadHighSlot
 	}
+	k := &Ticket{
+		ClientID: s.client.id, Session: s.id, Fore: s.fore, Highest: uint32(len(s.slots) - 1),
+		Delegs: len(s.client.delegs) > 0, session: s, slot: a.Slot,
+	}
+	if s.client.revoked > 0 {
+		k.Flags |= xdr.SeqRecallableRevoked
+	}
 	p := &s.slots[a.Slot]
-	k := &Ticket{ClientID: s.client.id, Session: s.id, Fore: s.fore, Highest: uint32(len(s.slots) - 1), session: s, slot: a.Slot}
 	switch a.Sequence {
 	case p.seq:
 		return k, p.retry(a.Sum, k)

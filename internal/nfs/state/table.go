@@ -34,11 +34,16 @@ type Table struct {
 	sessions map[xdr.SessionID]*session
 	opens    map[other]*open
 	locks    map[other]*lockState
+	delegs   map[other]*deleg
 	files    map[File]*file
 	serving  map[string]*serving
 
-	closed map[other]*openOwner // what open owners of 4.0 closed last
-	swept  time.Time            // when those not in use were looked for
+	closed   map[other]*openOwner // what open owners of 4.0 closed last
+	swept    time.Time            // when those not in use were looked for
+	changing map[string]int       // operations on names and attributes, by file system
+	recalls  []Recall             // to be sent: see TakeRecalls
+	lapsed   bool                 // a client must be discarded because of a conflict
+	cool     map[File]time.Time
 }
 
 // File names a file across file systems. FS is the name of the export, which
@@ -79,6 +84,7 @@ func NewTable(cfg Config) *Table {
 		cfg: cfg, clients: map[uint64]*client{}, owners: map[ownerKey]*incarnations{},
 		sessions: map[xdr.SessionID]*session{}, opens: map[other]*open{}, locks: map[other]*lockState{},
 		files: map[File]*file{}, serving: map[string]*serving{}, closed: map[other]*openOwner{},
+		delegs: map[other]*deleg{}, changing: map[string]int{}, cool: map[File]time.Time{},
 	}
 }
 

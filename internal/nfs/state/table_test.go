@@ -35,7 +35,12 @@ func (t *Table) client(tb testing.TB, identity, owner string, now time.Time) (ui
 
 func (t *Table) open(tb testing.TB, client uint64, owner string, f File) xdr.StateID {
 	tb.Helper()
-	id, _, st := t.Open(OpenArgs{ClientID: client, Owner: []byte(owner), File: f, Access: xdr.ShareBoth})
+	return t.openTo(tb, client, owner, f, xdr.ShareBoth)
+}
+
+func (t *Table) openTo(tb testing.TB, client uint64, owner string, f File, access uint32) xdr.StateID {
+	tb.Helper()
+	id, _, st := t.Open(OpenArgs{ClientID: client, Owner: []byte(owner), File: f, Access: access})
 	if st != xdr.OK {
 		tb.Fatal(st)
 	}
@@ -135,6 +140,12 @@ func TestExpiringClientBlocksUntilItIsDiscarded(t *testing.T) {
 	tab.Recorded(id, "fs")
 	late := start.Add(2 * time.Minute)
 	other, _ := tab.client(t, "", "two", late)
+	if x := tab.Expired(late); len(x) != 0 {
+		t.Fatalf("%+v: nobody conflicts with it", x)
+	}
+	if _, _, st := tab.Open(OpenArgs{ClientID: other, File: f, Access: 1, Now: late}); st != xdr.ErrDelay || !tab.Lapsed() {
+		t.Fatalf("conflicting open: %v", st)
+	}
 	x := tab.Expired(late)
 	if len(x) != 1 || len(x[0].Records) != 1 || x[0].Records[0] != (Record{"fs", "shared:one"}) {
 		t.Fatalf("%+v", x)
@@ -142,13 +153,13 @@ func TestExpiringClientBlocksUntilItIsDiscarded(t *testing.T) {
 	if _, st := tab.Sequence(SequenceArgs{Session: session, Sequence: 1, Sum: 1}, late); st != xdr.ErrBadSession {
 		t.Errorf("its session: %v", st)
 	}
-	if _, _, st := tab.Open(OpenArgs{ClientID: other, File: f, Access: 1}); st != xdr.ErrShareDenied {
+	if _, _, st := tab.Open(OpenArgs{ClientID: other, File: f, Access: 1, Now: late}); st != xdr.ErrDelay {
 		t.Errorf("conflicting open before its record is gone: %v", st)
 	}
 	if eff := tab.Discard(id); len(eff.Release) != 1 || eff.Release[0] != f {
 		t.Errorf("%+v", eff)
 	}
-	if _, _, st := tab.Open(OpenArgs{ClientID: other, File: f, Access: 1}); st != xdr.OK {
+	if _, _, st := tab.Open(OpenArgs{ClientID: other, File: f, Access: 1, Now: late}); st != xdr.OK {
 		t.Errorf("afterwards: %v", st)
 	}
 }
@@ -255,9 +266,15 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	if _, st := tab.DestroyClientID("", id); st != xdr.ErrClientIDBusy {
 		t.Errorf("client with opens: %v", st)
 	}
-	tab.Expired(start.Add(time.Hour))
+	tab.serving["fs"] = &serving{}
+	g := File{"fs", 99}
+	tab.openTo(t, id, "reader", g, xdr.ShareRead)
+	if _, ok := tab.Delegate(DelegArgs{ClientID: id, File: g, Now: start}); !ok {
+		t.Fatal("no delegation")
+	}
+	tab.Expired(start.Add(CourtesyTime + time.Hour))
 	tab.Discard(id)
-	if len(tab.clients)+len(tab.owners)+len(tab.sessions)+len(tab.opens)+len(tab.locks)+len(tab.files) != 0 {
+	if len(tab.clients)+len(tab.owners)+len(tab.sessions)+len(tab.opens)+len(tab.locks)+len(tab.files)+len(tab.delegs) != 0 {
 		t.Errorf("left: %+v", tab)
 	}
 }

@@ -171,6 +171,19 @@ func makeAttrCodecs() (t [96]attrCodec) {
 	codec(AttrXattrSupport,
 		func(w *Writer, a *Attrs) { w.Bool(a.XattrSupport) },
 		func(r *Reader, a *Attrs) { a.XattrSupport = r.Bool() })
+	codec(AttrOpenArguments,
+		func(w *Writer, a *Attrs) {
+			o := &a.OpenArguments
+			for _, v := range [...]uint32{o.Access, o.Deny, o.Want, o.Claim, o.CreateMode} {
+				w.Bitmap(Bitmap{v})
+			}
+		},
+		func(r *Reader, a *Attrs) {
+			o := &a.OpenArguments
+			for _, v := range [...]*uint32{&o.Access, &o.Deny, &o.Want, &o.Claim, &o.CreateMode} {
+				*v = r.Bitmap()[0]
+			}
+		})
 	return t
 }
 

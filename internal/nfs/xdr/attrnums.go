@@ -85,4 +85,5 @@ const (
 	AttrSecLabel          = 80
 	AttrModeUmask         = 81
 	AttrXattrSupport      = 82
+	AttrOpenArguments     = 86 // RFC 9754
 )

@@ -62,7 +62,12 @@ type Attrs struct {
 	UmaskedMode     uint32 // mode_umask: the mode before the umask
 	Umask           uint32
 	XattrSupport    bool
+	OpenArguments   OpenArguments
 }
+
+// OpenArguments is an open_arguments4 (RFC 9754 §4): what OPEN supports. The
+// bits are the values of the arguments, those of wishes shifted by eight.
+type OpenArguments struct{ Access, Deny, Want, Claim, CreateMode uint32 }
 
 // SetTime is a settime4: the server's time, or the one given.
 type SetTime struct {

@@ -66,8 +66,9 @@ const (
 	DelegateWrite   = 2
 	DelegateNoneExt = 3
 
-	WhyNoDelegNotWanted = 0
-	WhyNoDelegResource  = 2
+	WhyNoDelegNotWanted  = 0
+	WhyNoDelegContention = 1
+	WhyNoDelegResource   = 2
 
 	OpenResultConfirm          = 0x02
 	OpenResultLockPOSIX        = 0x04
@@ -127,7 +128,10 @@ const (
 
 // SEQUENCE status flags that this server may send (RFC 8881 §18.46.3).
 const (
+	SeqCBPathDown           = 0x1
 	SeqExpiredSomeRevoked   = 0x10
+	SeqRecallableRevoked    = 0x40
+	SeqCBPathDownSession    = 0x200
 	SeqRestartReclaimNeeded = 0x100
 )
 
@@ -175,3 +179,27 @@ const (
 	ChangeMonotonic = 0
 	ChangeUndefined = 4
 )
+
+// Callbacks (RFC 8881 §20): the version and procedure of the client's program,
+// and the operations that this server sends.
+const (
+	CallbackVersion  = 1
+	CallbackCompound = 1
+
+	OpCBGetAttr  = 3
+	OpCBRecall   = 4
+	OpCBSequence = 11
+)
+
+// The client's wishes about a delegation in OPEN (RFC 8881 §18.16.1).
+const (
+	WantNoPreference = 0x0000
+	WantReadDeleg    = 0x0100
+	WantWriteDeleg   = 0x0200
+	WantAnyDeleg     = 0x0300
+	WantNoDeleg      = 0x0400
+	WantCancel       = 0x0500
+)
+
+// LimitSize is the nfs_limit_by4 of a write delegation.
+const LimitSize = 1
