@@ -171,7 +171,7 @@ func (c *compound) mayLock(reclaim bool) xdr.Status {
 	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
 		return c.status(err)
 	}
-	if st := c.s.table.MayLock(c.client, c.cur.export.Name, reclaim); st != xdr.OK {
+	if st := c.s.table.MayLock(c.client, c.cur.export.Name, reclaim, c.s.cfg.Clock()); st != xdr.OK {
 		return st
 	}
 	return c.status(c.s.record(c.ctx, c.client, &c.cur.export))

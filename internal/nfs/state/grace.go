@@ -14,6 +14,7 @@ type serving struct {
 
 	grace    bool
 	deadline time.Time
+	reclaim  time.Time       // when something was reclaimed last
 	may      map[string]bool // owners that may reclaim; false: has finished
 	waiting  int             // how many have not finished
 }
@@ -129,11 +130,24 @@ func (t *Table) GraceDue(now time.Time) []GraceDue {
 	defer t.mu.Unlock()
 	var list []GraceDue
 	for l, s := range t.serving {
-		if s.grace && !now.Before(s.deadline) {
+		if s.grace && t.graceOver(s, now) {
 			list = append(list, GraceDue{l, t.unclaimed(l, s, true)})
 		}
 	}
 	return list
+}
+
+// graceOver tells whether the time of a grace is over. As long as clients
+// reclaim it goes on, but not for more than the same time again (RFC 8881
+// §8.4.2.1: a server may extend it).
+func (t *Table) graceOver(s *serving, now time.Time) bool {
+	switch {
+	case now.Before(s.deadline):
+		return false
+	case now.Before(s.deadline.Add(t.cfg.Grace)):
+		return now.Sub(s.reclaim) > reclaimPause
+	}
+	return true
 }
 
 // EndGrace ends a grace that is due.
@@ -141,7 +155,7 @@ func (t *Table) EndGrace(l string, now time.Time) Effects {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.serving[l]
-	if s == nil || !s.grace || now.Before(s.deadline) {
+	if s == nil || !s.grace || !t.graceOver(s, now) {
 		return Effects{}
 	}
 	for o, missing := range s.may {
@@ -165,7 +179,7 @@ func (t *Table) InGrace(l string) bool {
 // now, or, with reclaim, those that it had before: OK, ErrGrace or ErrNoGrace.
 // What can be had on a read-only file system conflicts with nothing there, so
 // that nobody needs to have recorded it: whoever comes back has it again.
-func (t *Table) MayLock(clientID uint64, l string, reclaim bool) xdr.Status {
+func (t *Table) MayLock(clientID uint64, l string, reclaim bool, now time.Time) xdr.Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c, s := t.clients[clientID], t.serving[l]
@@ -175,6 +189,7 @@ func (t *Table) MayLock(clientID uint64, l string, reclaim bool) xdr.Status {
 	case s == nil:
 		return xdr.ErrDelay
 	case reclaim && (s.grace && s.may[c.record] || s.readOnly && !c.complete):
+		s.reclaim = now
 		return xdr.OK
 	case reclaim:
 		return xdr.ErrNoGrace

@@ -38,6 +38,9 @@ const (
 	// when nobody conflicts with it: a laptop that sleeps, a network that is
 	// down. It holds the space of files that were removed while open.
 	CourtesyTime = 24 * time.Hour
+	// reclaimPause is how long nobody must have reclaimed anything before a
+	// grace whose time is over ends.
+	reclaimPause = 2 * time.Second
 	// coolTime is how long no delegation is given of a file of which one was
 	// recalled: who shares a file will share it again.
 	coolTime = 30 * time.Second

@@ -203,10 +203,10 @@ func TestNewEpochKeepsLiveStateAndLetsOthersReclaim(t *testing.T) {
 	}
 	far, _, _ := tab.ExchangeID(ExchangeArgs{Owner: []byte("far"), Principal: "p"}, start)
 	tab.CreateSession(CreateArgs{ClientID: far.ClientID, Sequence: 1, Principal: "p", Fore: wish, Back: wish}, start)
-	if st := tab.MayLock(far.ClientID, "fs", true); st != xdr.OK {
+	if st := tab.MayLock(far.ClientID, "fs", true, start); st != xdr.OK {
 		t.Errorf("reclaim: %v", st)
 	}
-	if st := tab.MayLock(id, "fs", false); st != xdr.ErrGrace {
+	if st := tab.MayLock(id, "fs", false, start); st != xdr.ErrGrace {
 		t.Errorf("new lock during grace: %v", st)
 	}
 	eff, _ = tab.ReclaimComplete(far.ClientID, nil)
@@ -292,14 +292,14 @@ func TestGraceLastsUntilTheMissingAreForgotten(t *testing.T) {
 		if len(due) != 1 || len(due[0].Forget) != 1 || due[0].Forget[0] != (Record{"fs", "shared:gone"}) {
 			t.Fatalf("%+v", due)
 		}
-		if st := tab.MayLock(id, "fs", false); st != xdr.ErrGrace {
+		if st := tab.MayLock(id, "fs", false, start); st != xdr.ErrGrace {
 			t.Errorf("granted while the missing may still reclaim: %v", st)
 		}
 	}
 	if eff := tab.EndGrace("fs", late); len(eff.Ended) != 1 {
 		t.Errorf("%+v", eff)
 	}
-	if st := tab.MayLock(id, "fs", false); st != xdr.OK {
+	if st := tab.MayLock(id, "fs", false, start); st != xdr.OK {
 		t.Error(st)
 	}
 }
@@ -312,5 +312,25 @@ func TestWhoFinishedIsNotWaitedForAgain(t *testing.T) {
 	// The file system was undecided until now; its records could not be removed.
 	if _, eff := tab.Begin("fs", fs.EpochID{Counter: 2}, false, owners, start); len(eff.Ended) != 1 {
 		t.Errorf("%+v: grace lasts although nobody is missing", eff)
+	}
+}
+
+func TestGraceGoesOnWhileSomebodyReclaims(t *testing.T) {
+	tab := newTable()
+	id, _ := tab.client(t, "", "late", start)
+	tab.clients[id].complete = false
+	tab.Begin("fs", fs.EpochID{Counter: 1}, false, [][]byte{[]byte("shared:late"), []byte("shared:gone")}, start)
+	now := start
+	for now.Before(start.Add(119 * time.Second)) {
+		if st := tab.MayLock(id, "fs", true, now); st != xdr.OK {
+			t.Fatalf("after %v: %v", now.Sub(start), st)
+		}
+		now = now.Add(time.Second)
+		if due := tab.GraceDue(now); len(due) != 0 {
+			t.Fatalf("ends after %v", now.Sub(start))
+		}
+	}
+	if due := tab.GraceDue(start.Add(2 * time.Minute)); len(due) != 1 {
+		t.Error("goes on for ever")
 	}
 }
