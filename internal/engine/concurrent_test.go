@@ -178,7 +178,7 @@ func TestReadersSeeTheOldTreeOrTheNew(t *testing.T) {
 // TestAnotherLineageTakesThePlace: an existing file system becomes a replica of
 // another one, also through restarts, and nothing of the old one is left.
 func TestAnotherLineageTakesThePlace(t *testing.T) {
-	eachSeed(t, 6, func(t *testing.T, seed uint64) {
+	eachSeed(t, 3, func(t *testing.T, seed uint64) {
 		p := newCrashPair(t, seed)
 		defer func() { p.close() }()
 		ok(t, p.other.Close())

@@ -128,7 +128,7 @@ func (w *crashWorld) open() {
 }
 
 func TestACrashLosesNothingThatWasAcknowledged(t *testing.T) {
-	eachSeed(t, 10, func(t *testing.T, seed uint64) {
+	eachSeed(t, 6, func(t *testing.T, seed uint64) {
 		w := newCrashWorld(t, seed)
 		defer func() { ok(t, w.e.Close()) }()
 		for range 25 {
@@ -159,33 +159,31 @@ func (w *crashWorld) restartAcked() {
 // TestACrashDuringTheFirstMomentsOfAFileSystem: whatever is there of it, it can
 // be created or opened, and written.
 func TestACrashDuringTheFirstMomentsOfAFileSystem(t *testing.T) {
-	for n := 1; n < 80; n++ {
-		for seed := range uint64(2) {
-			c := newCrasher(disk.NewMem(), seed*1000+uint64(n))
-			o := testOptions(c, newClock(), "fs-1", seed)
-			c.arm(n)
-			ok(t, newWriter(t, o).Close())
-			o.FS = c.crashed()
-			e, err := Open(ctx, o)
-			if isNotExist(err) {
-				e, err = Create(ctx, o)
-			}
-			ok(t, err)
-			if e.Lineage() == (fs.Lineage{}) {
-				ok(t, e.Close())
-				e, err = Create(ctx, o)
-				ok(t, err)
-			}
-			ok(t, e.BeginWriting(ctx))
-			create(t, e, fs.RootIno, "f", fs.TypeRegular)
-			ok(t, e.AddMember(ctx, "fs-2"))
-			ok(t, e.Close())
-			e = reopen(t, o)
-			if _, err := e.Lookup(&root, fs.RootIno, "f"); err != nil {
-				t.Fatal(err)
-			}
-			ok(t, e.Close())
+	for n := 1; n < 80; n += 2 {
+		c := newCrasher(disk.NewMem(), uint64(n))
+		o := testOptions(c, newClock(), "fs-1", uint64(n))
+		c.arm(n)
+		ok(t, newWriter(t, o).Close())
+		o.FS = c.crashed()
+		e, err := Open(ctx, o)
+		if isNotExist(err) {
+			e, err = Create(ctx, o)
 		}
+		ok(t, err)
+		if e.Lineage() == (fs.Lineage{}) {
+			ok(t, e.Close())
+			e, err = Create(ctx, o)
+			ok(t, err)
+		}
+		ok(t, e.BeginWriting(ctx))
+		create(t, e, fs.RootIno, "f", fs.TypeRegular)
+		ok(t, e.AddMember(ctx, "fs-2"))
+		ok(t, e.Close())
+		e = reopen(t, o)
+		if _, err := e.Lookup(&root, fs.RootIno, "f"); err != nil {
+			t.Fatal(err)
+		}
+		ok(t, e.Close())
 	}
 }
 
@@ -237,7 +235,7 @@ func (p *crashPair) prefix() {
 }
 
 func TestACrashedDestinationIsAPrefix(t *testing.T) {
-	eachSeed(t, 8, func(t *testing.T, seed uint64) {
+	eachSeed(t, 4, func(t *testing.T, seed uint64) {
 		p := newCrashPair(t, seed)
 		defer func() { p.close() }()
 		p.steps(p.rng.IntN(60))
@@ -283,7 +281,7 @@ func (p *crashPair) attempt(fork *fs.Pos) {
 // TestACrashDuringResync: afterwards the old primary is where it was, or where
 // the new primary was at the checkpoint; and it can always go on.
 func TestACrashDuringResync(t *testing.T) {
-	eachSeed(t, 10, func(t *testing.T, seed uint64) {
+	eachSeed(t, 4, func(t *testing.T, seed uint64) {
 		p := newCrashPair(t, seed)
 		defer func() { p.close() }()
 		p.steps(p.rng.IntN(80))

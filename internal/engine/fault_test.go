@@ -35,7 +35,7 @@ func closeInTime(t *testing.T, e *Engine) error {
 // and after a restart all is there that was acknowledged.
 func TestADiskThatFailsLosesNothingThatWasAcknowledged(t *testing.T) {
 	kinds := []disk.Op{disk.OpSync, disk.OpWrite, disk.OpCreate, disk.OpPreallocate, disk.OpRename, disk.OpRemove}
-	eachSeed(t, 36, func(t *testing.T, seed uint64) {
+	eachSeed(t, 24, func(t *testing.T, seed uint64) {
 		d := disk.NewFaulty(disk.NewMem())
 		w := newWorldOn(t, seed, d)
 		w.work(20)
@@ -218,6 +218,9 @@ func TestAFullDiskIsSaidToBeFullAndGoesOnWhenThereIsRoom(t *testing.T) {
 // TestATreeThatCannotBeFlushedOnAFullDisk: the store below the tree has no
 // room; changes are refused before memory fills, and go on afterwards.
 func TestATreeThatCannotBeFlushedOnAFullDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills tens of megabytes of memory")
+	}
 	d := disk.NewFaulty(disk.NewMem())
 	o := testOptions(d, newClock(), "fs-1", 1)
 	o.RecordSegmentBytes = 4 << 20

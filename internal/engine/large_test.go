@@ -12,7 +12,7 @@ import (
 )
 
 // manyExtents is more than one mutation may cut, several times.
-const manyExtents = 3*fs.MaxExtentsCut + 100
+const manyExtents = 2*fs.MaxExtentsCut + 100
 
 // patched makes a file of many extents, each a byte, with a hole after each.
 func patched(t *testing.T, e *Engine, name string) fs.Attr {

@@ -209,7 +209,7 @@ func settled(t *testing.T, e *Engine) bool {
 }
 
 func TestRandomOperationsAreWhatTheReferenceDoes(t *testing.T) {
-	eachSeed(t, 12, func(t *testing.T, seed uint64) {
+	eachSeed(t, 8, func(t *testing.T, seed uint64) {
 		w := newWorld(t, seed)
 		defer func() { ok(t, w.e.Close()) }()
 		for i := range 1500 {
@@ -222,7 +222,7 @@ func TestRandomOperationsAreWhatTheReferenceDoes(t *testing.T) {
 }
 
 func TestARestartAfterEachOperationChangesNothing(t *testing.T) {
-	eachSeed(t, 6, func(t *testing.T, seed uint64) {
+	eachSeed(t, 3, func(t *testing.T, seed uint64) {
 		w := newWorld(t, seed)
 		defer func() { ok(t, w.e.Close()) }()
 		for range 50 {

@@ -191,7 +191,7 @@ func (p *pairWorld) transferPart(s *Stage, name string, part int, mayCut bool) e
 }
 
 func TestAReplicaEqualsItsSourceAtEachPosition(t *testing.T) {
-	eachSeed(t, 6, func(t *testing.T, seed uint64) {
+	eachSeed(t, 4, func(t *testing.T, seed uint64) {
 		p := newPair(t, seed)
 		defer p.close()
 		p.steps(p.rng.IntN(400))
@@ -216,7 +216,7 @@ func TestAReplicaEqualsItsSourceAtEachPosition(t *testing.T) {
 // the destination takes over at what it has; what the old primary did after
 // that is lost, and all of it is in the salvage.
 func TestFailoverAndFailback(t *testing.T) {
-	eachSeed(t, 8, func(t *testing.T, seed uint64) {
+	eachSeed(t, 6, func(t *testing.T, seed uint64) {
 		p := newPair(t, seed)
 		defer func() { p.close() }()
 		p.steps(p.rng.IntN(100))
