@@ -25,8 +25,10 @@ func render(account string, regions []string, ports []Ports, i, mountTargetPort 
 	line("account_id: \"%s\"", account)
 	line("data_dir: data")
 	line("")
-	line("# The EFS API. Requests are signed; the keys are in the file.")
+	line("# The EFS API. Requests are signed; the keys are in the file, each with its")
+	line("# holdfast_role: read-only, operator or admin (default).")
 	line("api:\n  listen: 127.0.0.1:%d\n  credentials_file: ../credentials", p.API)
+	line("  # audit_log: audit.log # one line of JSON for each request; SIGHUP opens it anew")
 	line("")
 	line("# NFSv4.1: this address exports every file system as /fs-...;")
 	line("# a mount target has an address of its own, and its file system at /.")
@@ -53,6 +55,10 @@ func render(account string, regions []string, ports []Ports, i, mountTargetPort 
 		line("  - id: %s\n    cidr: 127.%d.%d.0/24\n    availability_zone: %s%s\n    availability_zone_id: %s\n    vpc_id: vpc-%08x",
 			subnetID(i, zone), 10+n, i, region, zone, zoneID(region, n+1), i+1)
 	}
+	line("")
+	line("# Who may connect to mount targets; without groups everybody.")
+	line("# security_groups:")
+	line("#   - {id: sg-00000001, name: default, vpc_id: vpc-%08x, allow: [127.0.0.0/8]}", i+1)
 	line("")
 	line("replication:")
 	line("  # wait: after a restart, a source accepts changes when its destination's region")

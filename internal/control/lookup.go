@@ -1,5 +1,8 @@
 package control
 
+// PeerRegions are the regions that this one can replicate with, sorted.
+func (c *Control) PeerRegions() []string { return c.cfg.Peers.Regions() }
+
 // IsSource reports whether the file system is the source of the replication
 // here and its destination a registered member, so that the other region may
 // read its history. It is quick: the replication server asks at every heartbeat.

@@ -285,3 +285,42 @@ func TestAWSCLI(t *testing.T) {
 		t.Errorf("an operation that is refused: %v\n%s", err, out)
 	}
 }
+
+// TestTerraformEndsAReplication replays how Terraform's provider ends a
+// replication: with one endpoint, first signed for the destination's region,
+// then for the source's, tolerating that it is gone; then it waits.
+func TestTerraformEndsAReplication(t *testing.T) {
+	_, _, urls := serve(t)
+	source, dest := client(t, urls[0], "us-east-1", secretKey), client(t, urls[0], "us-west-2", secretKey)
+	ctx := t.Context()
+	id := must[*efs.CreateFileSystemOutput](t)(source.CreateFileSystem(ctx, &efs.CreateFileSystemInput{CreationToken: aws.String("a")})).FileSystemId
+	must[*efs.CreateReplicationConfigurationOutput](t)(source.CreateReplicationConfiguration(ctx, &efs.CreateReplicationConfigurationInput{SourceFileSystemId: id, Destinations: []types.DestinationToCreate{{Region: aws.String("us-west-2")}}}))
+	awaitStatus(t, source, id, types.ReplicationStatusEnabled)
+
+	_, err := dest.DescribeFileSystems(ctx, &efs.DescribeFileSystemsInput{})
+	wantAPI(t, "another operation signed for a peer", err, "InvalidSignatureException")
+	_, err = dest.DeleteReplicationConfiguration(ctx, &efs.DeleteReplicationConfigurationInput{SourceFileSystemId: id, DeletionMode: types.DeletionModeLocalConfigurationOnly})
+	wantAPI(t, "a deletion on one side signed for a peer", err, "InvalidSignatureException")
+	stranger := client(t, urls[0], "eu-west-1", secretKey)
+	_, err = stranger.DeleteReplicationConfiguration(ctx, &efs.DeleteReplicationConfigurationInput{SourceFileSystemId: id})
+	wantAPI(t, "signed for a region that is no peer", err, "InvalidSignatureException")
+
+	for _, c := range []*efs.Client{dest, source} {
+		if _, err := c.DeleteReplicationConfiguration(ctx, &efs.DeleteReplicationConfigurationInput{SourceFileSystemId: id}); err != nil {
+			want[*types.ReplicationNotFound](t, "the second deletion", err)
+		}
+		for err = nil; err == nil; { // until it is gone; the test's deadline ends it
+			_, err = c.DescribeReplicationConfigurations(ctx, &efs.DescribeReplicationConfigurationsInput{FileSystemId: id})
+		}
+		want[*types.ReplicationNotFound](t, "describing it", err)
+	}
+	must[*efs.DeleteFileSystemOutput](t)(source.DeleteFileSystem(ctx, &efs.DeleteFileSystemInput{FileSystemId: id}))
+}
+
+func wantAPI(t *testing.T, what string, err error, code string) {
+	t.Helper()
+	var api smithy.APIError
+	if !errors.As(err, &api) || api.ErrorCode() != code {
+		t.Errorf("%s: %v, want %s", what, err, code)
+	}
+}

@@ -170,7 +170,7 @@ func (h *handler) service(r *http.Request) string {
 
 // checkScope checks date, region, service and that what matters is signed.
 func (h *handler) checkScope(r *http.Request, auth *authorization) error {
-	if auth.region != h.cfg.Region {
+	if auth.region != h.cfg.Region && !h.meansBothRegions(r, auth.region) {
 		return denied("InvalidSignatureException", "Credential should be scoped to a valid region, not '%.40s': this endpoint serves %s; set AWS_DEFAULT_REGION or --region to it", auth.region, h.cfg.Region)
 	}
 	if want := h.service(r); auth.service != want {
@@ -186,6 +186,24 @@ func (h *handler) checkScope(r *http.Request, auth *authorization) error {
 		}
 	}
 	return h.checkTime(auth)
+}
+
+// meansBothRegions accepts what is signed for a peer region and has the same
+// result here. Terraform knows one endpoint of EFS, and ends a replication in
+// the destination's region first: with a signature for that region, at the
+// endpoint of the source's. A deletion on one side only is none of these.
+func (h *handler) meansBothRegions(r *http.Request, region string) bool {
+	if !slices.Contains(h.cfg.Control.PeerRegions(), region) {
+		return false
+	}
+	_, pattern := h.mux.Handler(r)
+	switch h.byPattern[pattern].name {
+	case "DescribeReplicationConfigurations":
+		return true
+	case "DeleteReplicationConfiguration":
+		return r.URL.Query().Get("deletionMode") != control.DeleteLocalOnly
+	}
+	return false
 }
 
 func (h *handler) checkTime(auth *authorization) error {
