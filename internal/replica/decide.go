@@ -13,6 +13,9 @@ var (
 	ErrOtherLineage = errors.New("the lineages differ")
 	// ErrEmptySource: the source has no history, so there is nothing to follow.
 	ErrEmptySource = errors.New("the source has no history")
+	// ErrSourceWentBack: the destination holds records that its source sent,
+	// and the source does not have them any more.
+	ErrSourceWentBack = errors.New("the source has lost records that it sent")
 )
 
 // plan says how a destination whose position the source does not have comes
@@ -52,6 +55,19 @@ func decide(dest, src *fs.History, want fs.Lineage, allowReplace bool) (plan, er
 		return plan{why: fmt.Sprintf("the source's journal begins after record %d, the histories fork at %d", src.Base.Seq, seq)}, nil
 	}
 	return plan{fork: seq, why: fmt.Sprintf("the histories fork at record %d", seq)}, nil
+}
+
+// checkNotBack refuses a source that no longer has what it sent. Only durable
+// records are ever sent, so its disk lost them, or its data was put back from an
+// older copy: to follow would take the newest changes away on this side too.
+func checkNotBack(dest, src *fs.History) error {
+	if seq, ok := fs.Fork(dest, src); ok && seq >= dest.Last.Seq {
+		return nil
+	} else if ok {
+		return fmt.Errorf("%w: this side holds records to %d, the histories fork at %d. Was the source put back from an older copy? What is here is kept as it is: delete the replication, decide which side is right, and make the other one its destination",
+			ErrSourceWentBack, dest.Last.Seq, seq)
+	}
+	return fmt.Errorf("%w: the histories share no epoch. What is here is kept as it is", ErrSourceWentBack)
 }
 
 // isEmpty reports whether a replica never received anything.

@@ -30,6 +30,7 @@ type fakeFS struct {
 
 	parts       int  // of its checkpoints
 	lazy        bool // Append leaves records undurable until Sync
+	stuck       bool // Sync fails
 	poisonAt    uint64
 	appendErr   error // next Append fails with it, once
 	checkpoints map[string]*fakeCheckpoint
@@ -398,6 +399,9 @@ func (f *fakeFS) Append(_ context.Context, recs []Incoming) error {
 func (f *fakeFS) Sync(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.stuck {
+		return errors.New("the disk does not sync")
+	}
 	f.sync()
 	return nil
 }

@@ -65,13 +65,16 @@ func TestLagShowsWhileNothingBecomesDurable(t *testing.T) {
 	p.run()
 	p.untilEqual()
 	dest.mu.Lock()
-	dest.lazy = true
+	dest.lazy, dest.stuck = true, true
 	dest.mu.Unlock()
 	fill(src, 4, 5)
 	p.until("lag in records, bytes and seconds", func() bool {
 		s := p.f.Status()
 		return s.LagRecords == 5 && s.LagBytes > 0 && s.LagSeconds > 0
 	})
+	dest.mu.Lock()
+	dest.stuck = false
+	dest.mu.Unlock()
 	p.until("no lag once it is durable", func() bool {
 		if err := dest.Sync(t.Context()); err != nil {
 			t.Fatal(err)
@@ -79,6 +82,19 @@ func TestLagShowsWhileNothingBecomesDurable(t *testing.T) {
 		s := p.f.Status()
 		return s.LagRecords == 0 && s.LagSeconds == 0
 	})
+}
+
+// A destination that would take its time is asked to sync what was appended.
+func TestWhatIsAppendedIsDurableSoon(t *testing.T) {
+	src, dest := newFake(testLineage, 1), newEmpty()
+	p := newPair(t, src, dest, false)
+	p.run()
+	p.untilEqual()
+	dest.mu.Lock()
+	dest.lazy = true
+	dest.mu.Unlock()
+	fill(src, 4, 5)
+	p.until("all of it is durable", func() bool { return dest.Durable() == src.Durable() })
 }
 
 // A follower that is cut anywhere goes on, and ends with the source's tree.

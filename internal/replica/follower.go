@@ -43,7 +43,11 @@ type FollowerConfig struct {
 	Lineage       fs.Lineage // of the data; a source with another one is not followed
 	// AllowReplace permits to overwrite a destination that holds data of
 	// another lineage. The operator asked for it.
-	AllowReplace   bool
+	AllowReplace bool
+	// Followed says that this destination has followed its source in this
+	// replication before: its history is the source's from then on, and a
+	// source that has less is not followed (ErrSourceWentBack).
+	Followed       bool
 	BandwidthLimit int64 // bytes per second on the wire; 0: none
 	Parallel       int   // connections of a transfer; 0: DefaultParallel
 
@@ -85,10 +89,11 @@ type Follower struct {
 	peer  *peer
 
 	// Of Run's goroutine only:
-	stage   *unfinished // the transfer to go on with
-	lost    string      // name of a checkpoint that the source no longer has
-	release string      // checkpoint that can go once the stream runs
-	tries   tries
+	followed bool
+	stage    *unfinished // the transfer to go on with
+	lost     string      // name of a checkpoint that the source no longer has
+	release  string      // checkpoint that can go once the stream runs
+	tries    tries
 }
 
 // NewFollower checks cfg and makes a Follower. Nothing happens before Run.
@@ -96,7 +101,7 @@ func NewFollower(cfg FollowerConfig) (*Follower, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	f := &Follower{cfg: cfg, clock: cfg.Clock, track: newTracker(cfg.Clock)}
+	f := &Follower{cfg: cfg, followed: cfg.Followed, clock: cfg.Clock, track: newTracker(cfg.Clock)}
 	f.log = cfg.Logger.With("source_file_system", cfg.FileSystemID, "replication", cfg.ReplicationID)
 	f.peer = newPeer(&f.cfg, f.track)
 	return f, nil
@@ -196,7 +201,7 @@ func (t *tries) judge(err error, progress bool) verdict {
 	switch {
 	case errors.Is(err, ErrPoison):
 		return verdictPoison
-	case errors.Is(err, ErrOtherLineage) || errors.Is(err, ErrEmptySource):
+	case errors.Is(err, ErrOtherLineage) || errors.Is(err, ErrEmptySource) || errors.Is(err, ErrSourceWentBack):
 		return verdictStanding
 	case errors.As(err, &r) && (r.Code == codeLineage || r.Code == codeLevel):
 		return verdictStanding

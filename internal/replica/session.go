@@ -63,6 +63,7 @@ type batch struct {
 // follow appends what the stream brings. It returns why the stream ended.
 func (f *Follower) follow(ctx context.Context, stream *frames, have fs.Pos) error {
 	f.track.follow()
+	f.followed = true
 	if f.stage != nil { // of a transfer that is no longer needed
 		f.release = f.stage.c.Name
 	}
@@ -87,9 +88,11 @@ func (f *Follower) follow(ctx context.Context, stream *frames, have fs.Pos) erro
 		readErr = f.read(ctx, stream, have, queue, free, beats)
 	})
 	others.Go(func() { f.reportDurable(ctx, beats) })
+	appended := make(chan struct{}, 1)
+	others.Go(func() { f.syncSoon(ctx, appended) })
 	others.Go(func() { f.dropOld(ctx) })
 
-	err := f.appendAll(ctx, queue, free, have)
+	err := f.appendAll(ctx, queue, free, have, appended)
 	cancel()
 	stream.close(err)
 	others.Wait()
@@ -100,7 +103,7 @@ func (f *Follower) follow(ctx context.Context, stream *frames, have fs.Pos) erro
 }
 
 // appendAll appends the queue's batches until it is closed or one fails.
-func (f *Follower) appendAll(ctx context.Context, queue <-chan *batch, free chan<- *batch, have fs.Pos) error {
+func (f *Follower) appendAll(ctx context.Context, queue <-chan *batch, free chan<- *batch, have fs.Pos, appended chan<- struct{}) error {
 	for b := range queue {
 		recs, err := contiguous(b.recs, have)
 		if err != nil {
@@ -111,6 +114,10 @@ func (f *Follower) appendAll(ctx context.Context, queue <-chan *batch, free chan
 				return &appendError{have, err}
 			}
 			have = recs[len(recs)-1].Record.Pos()
+			select {
+			case appended <- struct{}{}:
+			default: // one is waiting
+			}
 		}
 		clear(b.recs)
 		free <- b // never blocks: there are no more batches than places
@@ -212,6 +219,27 @@ func (f *Follower) reportDurable(ctx context.Context, beats <-chan struct{}) {
 		case <-beats:
 		case <-ctx.Done():
 		}
+	}
+}
+
+// syncEvery is the shortest time between two syncs of what was appended: the
+// lag that is reported, and the wait of a switchover, are about as long.
+const syncEvery = 50 * time.Millisecond
+
+// syncSoon makes durable what was appended, soon after. The destination would
+// do so by itself, but only after a while. Failures show where records are
+// appended.
+func (f *Follower) syncSoon(ctx context.Context, appended <-chan struct{}) {
+	for {
+		select {
+		case <-appended:
+		case <-ctx.Done():
+			return
+		}
+		if err := f.cfg.Dest.Sync(ctx); err != nil && ctx.Err() == nil {
+			f.log.Debug("what was appended is not durable yet", "error", err)
+		}
+		sleep(ctx, f.clock, syncEvery)
 	}
 }
 

@@ -33,6 +33,11 @@ func (u *unfinished) is(c Checkpoint) bool {
 // catchUp brings the destination to a position that the source has, by what
 // the histories allow. nil: done, connect again.
 func (f *Follower) catchUp(ctx context.Context, dest, src *fs.History) error {
+	if f.followed && src.Lineage == f.cfg.Lineage && len(src.Epochs) > 0 {
+		if err := checkNotBack(dest, src); err != nil {
+			return err
+		}
+	}
 	p, err := decide(dest, src, f.cfg.Lineage, f.cfg.AllowReplace)
 	if err != nil {
 		return err
