@@ -28,7 +28,7 @@ func BenchmarkWrite(b *testing.B) {
 }
 
 func bench(b *testing.B, ops []op) {
-	s := fuzzSite(b)
+	s, _ := fuzzSite(b)
 	p := &peer{owner: "bench"}
 	res, _ := compoundOf(s, encode([]op{p.exchangeID(0)}))
 	r := parse(res)

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/fstest"
 	"github.com/holdfast-fs/holdfast/internal/nfs/oncrpc"
+	"github.com/holdfast-fs/holdfast/internal/nfs/state"
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 )
 
@@ -72,16 +73,16 @@ func TestRecordOverTheLimitEndsTheConnection(t *testing.T) {
 }
 
 // fuzzSite is a server without a network.
-func fuzzSite(t testing.TB) *Server {
-	now := time.Unix(1_700_000_000, 0)
-	ref := fstest.NewRefOf(fs.Lineage{'a'}, func() time.Time { return now })
+func fuzzSite(t testing.TB) (*Server, *clock) {
+	now := &clock{now: time.Unix(1_700_000_000, 0)}
+	ref := fstest.NewRefOf(fs.Lineage{'a'}, now.Now)
 	s, err := NewServer(Config{
-		Exports: exportList{{Name: fsA, FS: ref}}, Region: "here", Clock: func() time.Time { return now }, Rand: bytes.NewReader(make([]byte, 4)),
+		Exports: exportList{{Name: fsA, FS: ref}}, Region: "here", Clock: now.Now, Rand: bytes.NewReader(make([]byte, 4)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return s, now
 }
 
 func compoundOf(s *Server, body []byte) ([]byte, oncrpc.AcceptStat) {
@@ -92,12 +93,14 @@ func compoundOf(s *Server, body []byte) ([]byte, oncrpc.AcceptStat) {
 	return bytes.Clone(w.Bytes()), st
 }
 
-// FuzzCompound sends two COMPOUNDs after a session was made: whatever they
-// hold, the answer is well-formed as far as its header goes, and the server
-// lives.
-func FuzzCompound(f *testing.F) {
-	p := &peer{owner: "fuzz"}
-	s := fuzzSite(f)
+// fuzzClients are a client with a session and one of minor version 0, made anew
+// in every fuzzSite with the same ids.
+type fuzzClients struct {
+	*peer
+	old *peer40
+}
+
+func (p *fuzzClients) connect(s *Server) {
 	res, _ := compoundOf(s, encode([]op{p.exchangeID(0)}))
 	r := parse(res)
 	r.next(xdr.OpExchangeID)
@@ -106,6 +109,20 @@ func FuzzCompound(f *testing.F) {
 	r = parse(res)
 	r.next(xdr.OpCreateSession)
 	p.session = r.SessionID()
+	res, _ = compoundOf(s, encode40([]op{p.old.asClient()}))
+	r = parse(res)
+	r.next(xdr.OpSetClientID)
+	p.old.client = r.Uint64()
+	compoundOf(s, encode40([]op{setClientIDConfirm(p.old.client, r.Verifier())}))
+}
+
+// FuzzCompound sends two COMPOUNDs after a session and a client of minor version
+// 0 were made: whatever they hold, the answer is well-formed as far as its header
+// goes, the server lives, and nothing is left when the time of courtesy is over.
+func FuzzCompound(f *testing.F) {
+	p := &fuzzClients{&peer{owner: "fuzz"}, &peer40{peer: &peer{owner: "fuzz"}}}
+	s, _ := fuzzSite(f)
+	p.connect(s)
 	for _, ops := range [][]op{
 		{putRoot(), lookup(fsA), getAttr(1, 33), readDir(0, xdr.Verifier{}, 4096, 1, 19)},
 		{putA(), open(openSpec{name: "f", access: xdr.ShareBoth, how: unchecked(mode(0o644))}), write(xdr.CurrentStateID, 1<<40, xdr.FileSync, []byte("x")), read(xdr.CurrentStateID, 0, 100), closeFile(file{id: xdr.CurrentStateID})},
@@ -115,10 +132,10 @@ func FuzzCompound(f *testing.F) {
 		body := encode(append([]op{p.sequence(0, 1), reclaimComplete()}, ops...))
 		f.Add(body, body)
 	}
+	p.seeds40(f)
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		s := fuzzSite(t)
-		compoundOf(s, encode([]op{p.exchangeID(0)}))
-		compoundOf(s, encode([]op{createSession(client, seq)}))
+		s, clock := fuzzSite(t)
+		p.connect(s)
 		for _, body := range [][]byte{a, b} {
 			res, st := compoundOf(s, body)
 			if st != oncrpc.Success {
@@ -129,5 +146,45 @@ func FuzzCompound(f *testing.F) {
 				t.Errorf("status %v, %d results", r.status, r.count)
 			}
 		}
+		for range 3 {
+			clock.advance(state.CourtesyTime + time.Hour)
+			s.Tick(t.Context())
+		}
+		if clients, sessions, opens, locks := s.table.Counts(); clients+sessions+opens+locks != 0 {
+			t.Errorf("%d clients, %d sessions, %d opens, %d lock states are left", clients, sessions, opens, locks)
+		}
 	})
+}
+
+// seeds40 adds COMPOUNDs of minor version 0. The stateids that the first of two
+// gives are known beforehand.
+func (p *fuzzClients) seeds40(f *testing.F) {
+	s, _ := fuzzSite(f)
+	p.connect(s)
+	first := encode40([]op{putA(), p.old.open40(1, rw40), getFH()})
+	res, _ := compoundOf(s, first)
+	r := parse(res)
+	r.next(xdr.OpPutFH)
+	r.next(xdr.OpOpen)
+	id := r.StateID()
+	r.ChangeInfo()
+	r.Uint32()
+	r.Bitmap()
+	r.Uint32()
+	r.next(xdr.OpGetFH)
+	fh := r.FH()
+	confirmed := id
+	confirmed.Seq++
+	confirm := withState(xdr.OpOpenConfirm, id, 2)
+	take := p.old.lock40(lockSpec{write: true, length: 10, open: confirmed, owner: "l"}, 3, 1)
+	for _, ops := range [][]op{
+		{putA(), p.old.open40(1, rw40), getFH()},
+		{putA(), p.old.open40(2, openSpec{claim: xdr.ClaimPrevious, owner: "o"})},
+		{putFH(fh), confirm, write(confirmed, 0, xdr.Unstable, []byte("x")), read(confirmed, 0, 9), commit()},
+		{putFH(fh), confirm, take, p.old.testLock40("m", false, 0, 1), p.old.releaseLockOwner("l")},
+		{putFH(fh), confirm, withState(xdr.OpOpenDowngrade, confirmed, 3, xdr.ShareRead, 0), withState(xdr.OpClose, confirmed, 4)},
+		{putFH(fh), confirm, withState(xdr.OpClose, confirmed, 3), renew(p.old.client), p.old.asClient(), named(xdr.OpSecInfo, "f")},
+	} {
+		f.Add(first, encode40(ops))
+	}
 }
