@@ -119,6 +119,26 @@ func (c *Control) DescribeFileSystems(ref, creationToken string) ([]FileSystemDe
 	return all, asError(err)
 }
 
+// PageOfFileSystems returns the file systems whose ids come after an id,
+// sorted by id, at most limit, and whether there are more. It describes no
+// others: each description asks an engine.
+func (c *Control) PageOfFileSystems(after string, limit int) (part []FileSystemDescription, more bool) {
+	c.catalog.read(func(s *state) {
+		var ids []string
+		for id := range s.fileSystems {
+			if id > after {
+				ids = append(ids, id)
+			}
+		}
+		slices.Sort(ids)
+		more = len(ids) > limit
+		for _, id := range ids[:min(len(ids), limit)] {
+			part = append(part, c.describe(s, s.fileSystems[id]))
+		}
+	})
+	return part, more
+}
+
 func (c *Control) describe(s *state, f *FileSystem) FileSystemDescription {
 	d := FileSystemDescription{FileSystem: *f, OwnerID: c.cfg.AccountID, ARN: c.fileSystemARN(c.cfg.Region, f.ID),
 		MountTargets: len(s.targetsOf[f.ID]), SizeTimestamp: c.cfg.Now()}

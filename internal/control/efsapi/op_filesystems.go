@@ -133,16 +133,31 @@ func (h *handler) describeFileSystems(r *http.Request, _ []byte) (any, error) {
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	all, err := h.cfg.Control.DescribeFileSystems(ref, token)
+	part, next, err := h.pageOfFileSystems(ref, token, marker, limit)
 	if err != nil {
 		return nil, err
 	}
-	part, next := page(all, func(d control.FileSystemDescription) string { return d.ID }, marker, limit)
 	result := fileSystemsPage{Marker: marker, FileSystems: []fileSystemShape{}, NextMarker: next}
 	for _, d := range part {
 		result.FileSystems = append(result.FileSystems, fileSystemShapeOf(d))
 	}
 	return result, nil
+}
+
+func (h *handler) pageOfFileSystems(ref, token, marker string, limit int) (part []control.FileSystemDescription, next string, err error) {
+	if ref == "" && token == "" {
+		part, more := h.cfg.Control.PageOfFileSystems(marker, limit)
+		if more {
+			next = part[len(part)-1].ID
+		}
+		return part, next, nil
+	}
+	all, err := h.cfg.Control.DescribeFileSystems(ref, token)
+	if err != nil {
+		return nil, "", err
+	}
+	part, next = page(all, func(d control.FileSystemDescription) string { return d.ID }, marker, limit)
+	return part, next, nil
 }
 
 func (h *handler) updateProtection(r *http.Request, body []byte) (any, error) {
