@@ -77,13 +77,15 @@ func (m *moving) arrive() {
 const lineBytes = 4096
 
 // holder mounts the address, holds an open file and a lock and writes lines,
-// each synced before it is told in the file "progress".
+// each synced before it is told in the file "progress". It has another file
+// open, of which the rival takes the name away.
 func (m *moving) holder() *harness.Running {
 	return m.us.Guest(m.t, "holder").Start(m.t, guestLimit, `set -e
 mount -t nfs4 -o vers=4.1 `+m.ip+`:/ /mnt/n; cd /mnt/n
 cat >/run/w <<'PERL'
 use Fcntl ":flock"; use IO::Handle; $| = 1;
 open(my $f, "+>", "log") or die "open: $!"; flock($f, LOCK_EX|LOCK_NB) or die "lock: $!";
+open(my $g, "+>", "gone") or die "open: $!"; syswrite($g, "before"); $g->sync or die "fsync: $!";
 open(my $p, ">", "`+m.file("progress")+`") or die $!; $p->autoflush(1);
 for (my $i = 0; ! -e "`+m.file("stop")+`"; $i++) {
   my $n = syswrite($f, sprintf("%4095d\n", $i)); defined $n && $n == `+strconv.Itoa(lineBytes)+` or die "write $i: $!";
@@ -91,6 +93,7 @@ for (my $i = 0; ! -e "`+m.file("stop")+`"; $i++) {
   seek($p, 0, 0); printf $p "%10d\n", $i;
   select(undef, undef, undef, 0.02);
 }
+syswrite($g, "after"); $g->sync or die "a file without a name: $!";
 flock($f, LOCK_UN) or die "unlock: $!"; close($f) or die "close: $!"; print "released\n";
 PERL
 perl /run/w
@@ -101,6 +104,7 @@ grep ' `+m.ip+`:/ \|^`+m.ip+`:/ ' /proc/mounts; cd /; umount /mnt/n`)
 func (m *moving) rival() *harness.Running {
 	return m.us.Guest(m.t, "rival").Start(m.t, guestLimit, `set -e
 mount -t nfs4 -o vers=4.1 `+m.ip+`:/ /mnt/n; cd /mnt/n
+rm gone
 while [ ! -e `+m.file("stop")+` ]; do if flock -n log true; then echo "the rival got the lock"; exit 1; fi; echo tried >>`+m.file("rival")+`; sleep 0.1; done
 echo never`)
 }
@@ -150,7 +154,7 @@ func (m *moving) finish(holder, rival *harness.Running) (lost []int) {
 	}
 	// Not read through the holder's mount: it has in its cache what it wrote,
 	// also what the region took with it.
-	text := m.eu.Guest(m.t, "reader").Run(m.t, guestLimit, "set -e\n"+mount(m.eu, m.euFS)+"cat /mnt/n/log")
+	text := m.eu.Guest(m.t, "reader").Run(m.t, guestLimit, "set -e\n"+mount(m.eu, m.euFS)+"test ! -e /mnt/n/gone; cat /mnt/n/log")
 	if last := m.progress(); len(text) < (last+1)*lineBytes {
 		m.t.Errorf("the file has %d bytes, line %d was acknowledged last", len(text), last)
 	}
