@@ -35,6 +35,7 @@ type checkpoint struct {
 	elements []writeset.Element // nil: the whole tree
 	used     time.Time
 	users    int
+	orphan   bool // the engine was closed; the last user closes the store
 }
 
 // spec is what is kept of a checkpoint beside its store.
@@ -234,6 +235,9 @@ func (e *Engine) releaseUser(c *checkpoint) {
 	defer e.checkMu.Unlock()
 	c.users--
 	c.used = e.o.Now()
+	if c.orphan && c.users == 0 {
+		e.closeCheckpoint(filepath.Base(c.dir), c)
+	}
 }
 
 // expireCheckpoints drops what nobody used for long. Needs checkMu.
@@ -267,10 +271,8 @@ func (e *Engine) evictCheckpoint() bool {
 
 // dropCheckpoint needs checkMu.
 func (e *Engine) dropCheckpoint(name string) {
-	if c := e.checkpoints[name]; c != nil && c.t != nil {
-		if err := c.t.Close(); err != nil {
-			e.log.Warn("cannot close a checkpoint", "checkpoint", name, "error", err)
-		}
+	if c := e.checkpoints[name]; c != nil {
+		e.closeCheckpoint(name, c)
 	}
 	delete(e.checkpoints, name)
 	if err := e.o.FS.RemoveAll(e.checkpointPath(name)); err != nil {
@@ -303,15 +305,27 @@ func (e *Engine) forgetCheckpoints() {
 	}
 }
 
+// closeCheckpoints is for Close. One that a server still reads stays open until
+// it has noticed; what is read is pinned, so it is right.
 func (e *Engine) closeCheckpoints() {
 	e.checkMu.Lock()
 	defer e.checkMu.Unlock()
 	for name, c := range e.checkpoints {
-		if c.t != nil {
-			if err := c.t.Close(); err != nil {
-				e.log.Warn("cannot close a checkpoint", "checkpoint", name, "error", err)
-			}
+		if c.users > 0 {
+			c.orphan = true
+			continue
 		}
+		e.closeCheckpoint(name, c)
 	}
 	clear(e.checkpoints)
+}
+
+// closeCheckpoint needs checkMu.
+func (e *Engine) closeCheckpoint(name string, c *checkpoint) {
+	if c.t == nil {
+		return
+	}
+	if err := c.t.Close(); err != nil {
+		e.log.Warn("cannot close a checkpoint", "checkpoint", name, "error", err)
+	}
 }

@@ -215,6 +215,10 @@ func (e *Engine) Close() error {
 	<-e.done
 	e.closeCheckpoints()
 	err := e.closeStage()
+	// A server may still be about its last requests: those that use the tree
+	// end first, later ones find none.
+	e.treeLife.Lock()
+	defer e.treeLife.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.mode.Store(int32(ReadOnly))
@@ -224,12 +228,20 @@ func (e *Engine) Close() error {
 	if e.Err() == nil {
 		// So that the next start has little to replay.
 		err = errors.Join(err, e.t.Flush())
+		e.failed.CompareAndSwap(nil, &errClosed)
 	}
 	for _, j := range e.oldJournals {
 		err = errors.Join(err, j.Close())
 	}
-	return errors.Join(err, e.t.Close(), e.j.Close())
+	e.rw.Lock()
+	t := e.t
+	e.t = nil
+	e.rw.Unlock()
+	return errors.Join(err, t.Close(), e.j.Close())
 }
+
+// errClosed is what the calls get that come after Close.
+var errClosed = errors.New("the file system was closed in this process")
 
 // fail makes the engine refuse changes until it is opened again.
 func (e *Engine) fail(err error) {

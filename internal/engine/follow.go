@@ -103,7 +103,10 @@ func (e *Engine) Notify() <-chan struct{} {
 func (e *Engine) History() (fs.History, error) {
 	e.rw.RLock()
 	defer e.rw.RUnlock()
-	if e.t == nil {
+	switch {
+	case e.t == nil && e.closed.Load():
+		return fs.History{}, errClosed // which is not to be empty
+	case e.t == nil:
 		return fs.History{}, nil
 	}
 	h := fs.History{Lineage: e.lineage, Last: e.j.Durable()}

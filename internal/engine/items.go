@@ -54,7 +54,12 @@ func (e *Engine) Items(name string, part int, cursor []byte, fn func(Item) error
 		return err
 	}
 	defer e.releaseUser(c)
-	s := &sender{t: c.t, j: e.journalNow(), fn: fn}
+	s := &sender{t: c.t, j: e.journalNow(), fn: func(it Item) error {
+		if e.closed.Load() {
+			return ErrNoCheckpoint // soon to be found again, by another engine
+		}
+		return fn(it)
+	}}
 	switch {
 	case !c.spec.Whole && part == 0:
 		return e.noteDamage(s.elements(c.elements, cursor))
