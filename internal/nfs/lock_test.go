@@ -1,6 +1,7 @@
 package nfs
 
 import (
+	"github.com/holdfast-fs/holdfast/internal/fs"
 	"testing"
 	"time"
 
@@ -234,12 +235,14 @@ func TestPromotionLetsClientsOfTheOtherRegionReclaim(t *testing.T) {
 	s.a.SetReadOnly(true)
 	local := s.mount("local")
 	local.must(putA(), getAttr(xdr.AttrType))
+	root := fileHandle(s.a.Lineage(), fs.RootIno)
 	s.srv.Tick(t.Context())
 	// The records of the other region's clients came with its data.
 	s.a.SetReadOnly(false)
 	if _, err := s.a.AddClient(t.Context(), []byte("shared:far")); err != nil {
 		t.Fatal(err)
 	}
+	local.want(local.status(putFH(root), read(xdr.AnonymousStateID, 0, 1)), xdr.ErrGrace, "anonymous read after the promotion")
 	local.want(local.status(putA(), open(openSpec{name: "f", how: unchecked(mode(0))})), xdr.ErrGrace, "after the promotion")
 	far := s.dial(PseudoRoot(), "far")
 	far.connect()

@@ -17,11 +17,25 @@ func (c *compound) checkIO(id xdr.StateID, want uint32) (opened bool, st xdr.Sta
 		}
 	}
 	special := id == xdr.AnonymousStateID || id == xdr.BypassStateID
-	if special && c.s.table.InGrace(c.cur.export.Name) {
-		return false, xdr.ErrGrace // what is reclaimed may forbid it
+	if special {
+		if st := c.outOfGrace(); st != xdr.OK {
+			return false, st // what is reclaimed may forbid it
+		}
 	}
 	opened, st = c.s.table.CheckIO(c.client, id, c.cur.file(), want)
 	return opened && own, st
+}
+
+// outOfGrace is ErrGrace while there may be state that is not reclaimed yet. A
+// file system that has just become writable is observed first.
+func (c *compound) outOfGrace() xdr.Status {
+	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
+		return c.status(err)
+	}
+	if c.s.table.InGrace(c.cur.export.Name) {
+		return xdr.ErrGrace
+	}
+	return xdr.OK
 }
 
 // mayIO checks what an I/O operation needs: a regular file, a stateid or,

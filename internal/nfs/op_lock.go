@@ -90,8 +90,8 @@ func opLockT(c *compound) xdr.Status {
 	if st := c.lockable(); st != xdr.OK {
 		return st
 	}
-	if c.s.table.InGrace(c.cur.export.Name) {
-		return xdr.ErrGrace
+	if st := c.outOfGrace(); st != xdr.OK {
+		return st
 	}
 	var denied *state.Denied
 	st := c.insist(func() (st xdr.Status) {

@@ -56,8 +56,8 @@ func opLockT40(c *compound) xdr.Status {
 	if st := c.s.table.Renew40(c.view.identity, client, c.s.cfg.Clock()); st != xdr.OK {
 		return st
 	}
-	if c.s.table.InGrace(c.cur.export.Name) {
-		return xdr.ErrGrace
+	if st := c.outOfGrace(); st != xdr.OK {
+		return st
 	}
 	var denied *state.Denied
 	st := c.insist(func() (st xdr.Status) {
