@@ -29,7 +29,7 @@ import (
 // run them with -benchtime 1x (make bench).
 
 const (
-	benchSeconds   = 5 * time.Second
+	benchSpan      = 5 * time.Second
 	sequentialSize = 512 << 20
 	manyFiles      = 100_000
 	rawSync        = 4096
@@ -92,7 +92,7 @@ func BenchmarkDurableCreates(b *testing.B) {
 				cs = append(cs, s.us.Client(b, s.usFS))
 			}
 			b.ResetTimer()
-			took, elapsed := createFor(b, cs, benchSeconds)
+			took, elapsed := createFor(b, cs, benchSpan)
 			rate := float64(len(took)) / elapsed.Seconds()
 			slices.Sort(took)
 			b.ReportMetric(rate, "creates/s")

@@ -49,6 +49,10 @@ func goldenMutations() map[string]Mutation {
 		"client":         &Client{Owner: []byte("client\x00owner")},
 		"client-delete":  &Client{Owner: []byte("c"), Delete: true},
 		"noop":           &Noop{},
+		"xattr":          &Xattr{Ino: 10, Name: "colour", Value: []byte("blue\x00"), Time: goldenTime},
+		"xattr-delete":   &Xattr{Ino: 10, Name: "colour", Delete: true, Time: goldenTime},
+		"punch":          &Punch{Ino: 11, From: 4096, To: MaxFileSize, ClearMode: 0o6000, Time: goldenTime},
+		"clone":          &Clone{Src: 12, SrcOffset: 1 << 33, Dst: 13, DstOffset: 5, Length: 1 << 20, ClearMode: 0o4000, Time: goldenTime},
 	}
 }
 

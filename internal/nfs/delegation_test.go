@@ -136,11 +136,9 @@ func TestReadDelegationIsRecalledByWhatConflicts(t *testing.T) {
 	for name, conflict := range conflicts {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			p, q := s.mountBack("one"), s.mount("two")
-			q.create("f", "abc")
-			q.must(putRoot())
+			s.mount("two").create("f", "abc")
 			s.restart()
-			p, q = s.mountBack("one"), s.mount("two")
+			p, q := s.mountBack("one"), s.mount("two")
 			f, kind, id := p.delegated(putA(), openSpec{name: "f"})
 			if kind != xdr.DelegateRead {
 				t.Fatalf("delegation %d", kind)
