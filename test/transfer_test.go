@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +110,18 @@ func (s *story) follows(to *harness.Region, dest string) {
 	})
 }
 
+// forgotten waits until a region has no replication any more.
+func (s *story) forgotten(r *harness.Region) {
+	s.t.Helper()
+	harness.Eventually(s.t, 30*time.Second, "no replication is left in "+r.Name, func() error {
+		l, err := r.EFS().DescribeReplicationConfigurations(s.t.Context(), &efs.DescribeReplicationConfigurationsInput{})
+		if err != nil || len(l.Replications) > 0 {
+			return fmt.Errorf("%v %+v", err, l)
+		}
+		return nil
+	})
+}
+
 func (s *story) becomes(r *harness.Region, id, role string) {
 	s.t.Helper()
 	harness.Eventually(s.t, 30*time.Second, id+" is a "+role, func() error {
@@ -165,15 +180,8 @@ func TestNoReplicaIsLeftHalf(t *testing.T) {
 		if s.us.Pid() == 0 {
 			s.us.Start(t)
 		}
-		for _, x := range s.R {
-			harness.Eventually(t, 30*time.Second, "the replication is gone in "+x.Name, func() error {
-				l, err := x.EFS().DescribeReplicationConfigurations(t.Context(), &efs.DescribeReplicationConfigurationsInput{})
-				if err != nil || len(l.Replications) > 0 {
-					return fmt.Errorf("%v %+v", err, l)
-				}
-				return nil
-			})
-		}
+		s.forgotten(s.us)
+		s.forgotten(s.eu)
 		d, err := s.eu.EFS().DescribeFileSystems(t.Context(), &efs.DescribeFileSystemsInput{})
 		if err != nil {
 			t.Fatal(err)
@@ -326,4 +334,57 @@ func TestMetricsOfADestinationNameIt(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestARestoredPrimaryDoesNotTakeItsDestinationBack: a primary whose data was
+// put back from an older copy knows less than its destination. It must not
+// accept changes as if nothing had happened, nor make the destination forget.
+func TestARestoredPrimaryDoesNotTakeItsDestinationBack(t *testing.T) {
+	s := newLocalStory(t)
+	c := s.us.Client(t, s.usFS)
+	s.populate(c, "/before", 5, 3000)
+	s.equal(s.us, s.usFS, s.eu, s.euFS)
+	s.us.Stop(t)
+	backup := filepath.Join(t.TempDir(), "backup")
+	harness.Run(t, "cp", "-a", s.us.DataDir(), backup)
+	s.us.Start(t)
+	want := s.populate(c, "/after", 20, 3000)
+	s.equal(s.us, s.usFS, s.eu, s.euFS)
+	c.Close()
+	s.us.Kill(t)
+	if err := os.RemoveAll(s.us.DataDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(backup, s.us.DataDir()); err != nil {
+		t.Fatal(err)
+	}
+	s.us.StartUnready(t)
+	harness.Eventually(t, 20*time.Second, "the destination says that its source went back", func() error {
+		var st status
+		s.eu.Get(t, "file-systems/"+s.euFS, &st)
+		if !strings.Contains(st.Replication.Error+st.Replication.Problem, "lost records") {
+			return fmt.Errorf("%+v", st)
+		}
+		return nil
+	})
+	s.eu.Kill(t)
+	s.eu.StartUnready(t)
+	s.holds(s.eu.Client(t, s.euFS), want)
+
+	// The way on: the side that knows more becomes the source.
+	s.deleteReplication(s.eu, s.usFS)
+	s.becomes(s.eu, s.euFS, "writer")
+	// Whether the old source took part or was superseded is a matter of luck.
+	harness.Eventually(t, 30*time.Second, "the old source knows that the replication has ended", func() error {
+		var st status
+		s.us.Get(t, "file-systems/"+s.usFS, &st)
+		l, err := s.us.EFS().DescribeReplicationConfigurations(t.Context(), &efs.DescribeReplicationConfigurationsInput{})
+		if err != nil || len(l.Replications) > 0 && st.Role != "superseded" {
+			return fmt.Errorf("%v %+v %+v", err, l, st)
+		}
+		return nil
+	})
+	s.replicate(s.eu, s.euFS, s.us, s.usFS)
+	s.equal(s.eu, s.euFS, s.us, s.usFS)
+	s.holds(s.us.Client(t, s.usFS), want)
 }

@@ -34,6 +34,16 @@ type Upstream struct {
 	Region       string
 	FileSystemID string
 	Lineage      fs.Lineage
+	// Followed: records have flowed in this replication. From then on a source
+	// whose history is not ahead of the destination's is not followed.
+	Followed bool
+}
+
+// sameAs reports whether both name the same source. That records flow changes
+// nothing for the one who follows.
+func (u Upstream) sameAs(o Upstream) bool {
+	u.Followed = o.Followed
+	return u == o
 }
 
 // FileSystems are the engines of a region, by file system id ("fs-..."). Every

@@ -118,6 +118,8 @@ type Replication struct {
 	Existing     bool      `json:"existing"` // the destination existed before
 	Lineage      string    `json:"lineage"`  // of the source; 32 hex digits
 	CreationTime time.Time `json:"creation_time"`
+	// Followed, at the destination: records have flowed.
+	Followed bool `json:"followed,omitempty"`
 
 	// Of a deletion:
 	DeletingSince time.Time `json:"deleting_since,omitzero"`

@@ -277,7 +277,7 @@ func (w *worker) ensureRole(ctx context.Context, v view) error {
 	if err != nil {
 		return err
 	}
-	if w.opened && w.role == role && (up == nil || *up == w.up) {
+	if w.opened && w.role == role && (up == nil || up.sameAs(w.up)) {
 		return nil
 	}
 	if w.opened {

@@ -33,6 +33,9 @@ func (w *worker) destination(ctx context.Context, v view) (time.Duration, error)
 // follow watches a running replication from its destination.
 func (w *worker) follow(r *Replication) (time.Duration, error) {
 	every := pollSteady
+	if st, ok := w.c.cfg.FileSystems.Stat(w.id); ok && st.Following && !r.Followed {
+		return again, w.c.setStage(r.ID, func(n *Replication) { n.Followed = true })
+	}
 	if r.Stage == StageEnabling {
 		every = pollQuick
 		if st, ok := w.c.cfg.FileSystems.Stat(w.id); ok && st.Connected {

@@ -14,7 +14,7 @@ func upstreamOf(r *Replication) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("replication %s: %w", r.ID, err)
 	}
-	return &Upstream{Replication: r.ID, Region: r.PeerRegion, FileSystemID: r.PeerID, Lineage: l}, nil
+	return &Upstream{Replication: r.ID, Region: r.PeerRegion, FileSystemID: r.PeerID, Lineage: l, Followed: r.Followed}, nil
 }
 
 // replicate does what is next for the replication of the file system.

@@ -68,6 +68,13 @@ type following struct {
 	done chan struct{}
 }
 
+// follows reports whether up is what is followed already. That records flow
+// the follower knows by itself.
+func (f *following) follows(up control.Upstream) bool {
+	up.Followed = f.up.Followed
+	return f.up == up
+}
+
 func newVolumes(env volumeEnv) *volumes {
 	return &volumes{env: env, m: make(map[string]*volume)}
 }
@@ -152,7 +159,7 @@ func (v *volumes) SetRole(ctx context.Context, id string, role control.Role, up 
 	if x.eng == nil {
 		return fmt.Errorf("file system %s is not open", id)
 	}
-	if role != control.RoleDestination || x.follow != nil && up != nil && x.follow.up != *up {
+	if role != control.RoleDestination || x.follow != nil && up != nil && !x.follow.follows(*up) {
 		x.stopFollowing()
 	}
 	err := v.enter(ctx, x, role, up)
@@ -206,6 +213,7 @@ func (v *volumes) startFollowing(x *volume, up *control.Upstream) error {
 		// The control plane took the file system over only because its
 		// protection was disabled: that is the operator's word.
 		AllowReplace:   true,
+		Followed:       up.Followed,
 		BandwidthLimit: v.env.bandwidth, Rand: v.env.rand, Logger: v.env.log.With("file_system", x.id),
 		Registerer: prometheus.WrapRegistererWith(prometheus.Labels{labels[0]: x.id}, v.env.registry),
 	})
