@@ -39,9 +39,15 @@ func (e *Engine) Receive(recs []Incoming) error {
 		if err != nil {
 			return fmt.Errorf("%w: record %d: %w", ErrPoison, in.Record.Seq, err)
 		}
+		// The reserve is for what leads out of a full disk: a promotion, and
+		// removing. So a full destination stands still in good health.
+		if grows(m) && !e.space.ok() {
+			return fmt.Errorf("record %d: %w", in.Record.Seq, fs.ErrNoSpace)
+		}
 		if err := e.commit(in.Record, m, in.Payload); err != nil {
 			return err
 		}
+		e.space.used(len(in.Payload))
 		id := in.Record.Epoch
 		if id != *e.epoch.Load() {
 			e.epoch.Store(&id)

@@ -239,6 +239,9 @@ func (s *Stage) Put(part int, items []Item) error {
 	if len(items) == 0 {
 		return nil
 	}
+	if !s.e.space.ok() {
+		return fmt.Errorf("store a piece of the checkpoint: %w", fs.ErrNoSpace)
+	}
 	b := s.t.NewStageBatch()
 	defer b.Close()
 	for _, it := range items {
