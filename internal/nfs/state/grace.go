@@ -138,13 +138,13 @@ func (t *Table) GraceDue(now time.Time) []GraceDue {
 }
 
 // graceOver tells whether the time of a grace is over. As long as clients
-// reclaim it goes on, but not for more than the same time again (RFC 8881
-// §8.4.2.1: a server may extend it).
+// reclaim it goes on, but not for more than maxMoreGrace (RFC 8881 §8.4.2.1: a
+// server may extend it).
 func (t *Table) graceOver(s *serving, now time.Time) bool {
 	switch {
 	case now.Before(s.deadline):
 		return false
-	case now.Before(s.deadline.Add(t.cfg.Grace)):
+	case now.Before(s.deadline.Add(maxMoreGrace)):
 		return now.Sub(s.reclaim) > reclaimPause
 	}
 	return true

@@ -41,6 +41,9 @@ const (
 	// reclaimPause is how long nobody must have reclaimed anything before a
 	// grace whose time is over ends.
 	reclaimPause = 2 * time.Second
+	// maxMoreGrace is by how much reclaims make a grace longer: with a short
+	// lease, a thousand clients need more than that to come back.
+	maxMoreGrace = 2 * time.Minute
 	// coolTime is how long no delegation is given of a file of which one was
 	// recalled: who shares a file will share it again.
 	coolTime = 30 * time.Second

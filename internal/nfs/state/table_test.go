@@ -321,7 +321,7 @@ func TestGraceGoesOnWhileSomebodyReclaims(t *testing.T) {
 	tab.clients[id].complete = false
 	tab.Begin("fs", fs.EpochID{Counter: 1}, false, [][]byte{[]byte("shared:late"), []byte("shared:gone")}, start)
 	now := start
-	for now.Before(start.Add(119 * time.Second)) {
+	for now.Before(start.Add(time.Minute + maxMoreGrace - time.Second)) {
 		if st := tab.MayLock(id, "fs", true, now); st != xdr.OK {
 			t.Fatalf("after %v: %v", now.Sub(start), st)
 		}
@@ -330,7 +330,7 @@ func TestGraceGoesOnWhileSomebodyReclaims(t *testing.T) {
 			t.Fatalf("ends after %v", now.Sub(start))
 		}
 	}
-	if due := tab.GraceDue(start.Add(2 * time.Minute)); len(due) != 1 {
+	if due := tab.GraceDue(start.Add(time.Minute + maxMoreGrace)); len(due) != 1 {
 		t.Error("goes on for ever")
 	}
 }
