@@ -30,7 +30,7 @@ type backCalls struct {
 }
 
 func newBackCalls(nc net.Conn) *backCalls {
-	return &backCalls{nc: nc, waiting: map[uint32]chan []byte{}, done: make(chan struct{})}
+	return &backCalls{nc: nc, done: make(chan struct{})}
 }
 
 // Done is closed when the connection has ended.
@@ -79,6 +79,9 @@ func (b *backCalls) begin() (uint32, chan []byte, error) {
 	}
 	if len(b.waiting) >= maxBackCalls {
 		return 0, nil, errors.New("rpc: too many calls to one client wait for their replies")
+	}
+	if b.waiting == nil {
+		b.waiting = map[uint32]chan []byte{}
 	}
 	b.xid++
 	reply := make(chan []byte, 1)

@@ -30,13 +30,16 @@ const (
 // io.EOF means that the peer closed between records.
 func ReadRecord(r io.Reader, limit int) ([]byte, error) {
 	var mark [markSize]byte
-	buf := xdr.GetBuffer(believed)
+	var buf []byte // taken when a mark has arrived: most connections are idle
 	for n := range maxFragments {
 		if _, err := io.ReadFull(r, mark[:]); err != nil {
 			if n > 0 && err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
 			return buf, err
+		}
+		if buf == nil {
+			buf = xdr.GetBuffer(believed)
 		}
 		m := binary.BigEndian.Uint32(mark[:])
 		size := int(m &^ lastFragment)

@@ -57,8 +57,9 @@ const (
 	DefaultMaxRecord = 1<<20 + 16<<10
 	// DefaultMaxInFlight is one full session of 64 slots and some to spare.
 	DefaultMaxInFlight = 80
-	// DefaultMaxConns bounds memory: at worst each holds MaxInFlight records.
-	DefaultMaxConns = 4096
+	// DefaultMaxConns is what EFS allows for a file system. An idle connection
+	// takes some 20 KiB; at worst each holds MaxInFlight records.
+	DefaultMaxConns = 25_000
 	// readAhead takes a small call in one system call; the bytes of a large one
 	// go straight to its record.
 	readAhead = 8 << 10
