@@ -20,6 +20,9 @@ type moving struct {
 	*story
 	ip     string
 	target string // in us
+	// reader is where the file is read at the end.
+	reader   *harness.Region
+	readerFS string
 }
 
 // movingNet is a network of which both regions may have addresses.
@@ -39,7 +42,7 @@ func newMoving(t *testing.T) *moving {
 	}
 	s.usFS = s.create("moving")
 	s.euFS = s.replicate(s.us, s.usFS, s.eu, "")
-	m := &moving{story: s, ip: movingNet + ".1"}
+	m := &moving{story: s, ip: movingNet + ".1", reader: s.eu, readerFS: s.euFS}
 	m.us.NS.Exec(t, "ip", "addr", "add", m.ip+"/32", "dev", "lo")
 	m.target = m.mountTarget(m.us, m.usFS, "subnet-0000000000000001b")
 	return m
@@ -65,10 +68,19 @@ func (m *moving) cut()  { m.t.Helper(); m.us.NS.Exec(m.t, "ip", "link", "set", m
 func (m *moving) join() { m.t.Helper(); m.us.NS.Exec(m.t, "ip", "link", "set", m.Link[0], "up") }
 
 // arrive gives it to eu.
-func (m *moving) arrive() {
+func (m *moving) arrive() (mountTarget string) {
 	m.t.Helper()
 	m.eu.NS.Exec(m.t, "ip", "addr", "add", m.ip+"/32", "dev", "lo")
-	m.mountTarget(m.eu, m.euFS, "subnet-0000000000000002b")
+	return m.mountTarget(m.eu, m.euFS, "subnet-0000000000000002b")
+}
+
+// comeBack takes it from eu and gives it to us again.
+func (m *moving) comeBack() {
+	m.t.Helper()
+	m.eu.NS.Exec(m.t, "ip", "addr", "del", m.ip+"/32", "dev", "lo")
+	m.us.NS.Exec(m.t, "ip", "route", "del", m.ip+"/32")
+	m.us.NS.Exec(m.t, "ip", "addr", "add", m.ip+"/32", "dev", "lo")
+	m.mountTarget(m.us, m.usFS, "subnet-0000000000000001b")
 }
 
 // lineBytes is the length of the writer's lines: line i is at i*lineBytes, so
@@ -154,7 +166,7 @@ func (m *moving) finish(holder, rival *harness.Running) (lost []int) {
 	}
 	// Not read through the holder's mount: it has in its cache what it wrote,
 	// also what the region took with it.
-	text := m.eu.Guest(m.t, "reader").Run(m.t, guestLimit, "set -e\n"+mount(m.eu, m.euFS)+"test ! -e /mnt/n/gone; cat /mnt/n/log")
+	text := m.reader.Guest(m.t, "reader").Run(m.t, guestLimit, "set -e\n"+mount(m.reader, m.readerFS)+"test ! -e /mnt/n/gone; cat /mnt/n/log")
 	if last := m.progress(); len(text) < (last+1)*lineBytes {
 		m.t.Errorf("the file has %d bytes, line %d was acknowledged last", len(text), last)
 	}
@@ -233,6 +245,35 @@ func TestSwitchoverLosesNothing(t *testing.T) {
 	m.arrive()
 	m.passes(last+40, holder)
 	m.triesMore(5, rival)
+	if lost := m.finish(holder, rival); len(lost) > 0 {
+		t.Errorf("lost lines: %v", lost)
+	}
+}
+
+// TestMountGoesThereAndBack: a switchover, and a failback with the same mount.
+// The first region's server has run all the time and remembers the clients.
+func TestMountGoesThereAndBack(t *testing.T) {
+	harness.Need(t, true, harness.LinuxTools)
+	m := newMoving(t)
+	holder, rival := m.both()
+	must[*efs.DeleteMountTargetOutput](t)(m.us.EFS().DeleteMountTarget(t.Context(), &efs.DeleteMountTargetInput{MountTargetId: aws.String(m.target)}))
+	m.leave()
+	m.deleteReplication(m.us, m.usFS)
+	m.becomes(m.eu, m.euFS, "writer")
+	last := m.progress()
+	there := m.arrive()
+	m.passes(last+40, holder)
+	m.triesMore(3, rival)
+
+	m.replicate(m.eu, m.euFS, m.us, m.usFS)
+	must[*efs.DeleteMountTargetOutput](t)(m.eu.EFS().DeleteMountTarget(t.Context(), &efs.DeleteMountTargetInput{MountTargetId: aws.String(there)}))
+	m.deleteReplication(m.eu, m.euFS)
+	m.becomes(m.us, m.usFS, "writer")
+	last = m.progress()
+	m.comeBack()
+	m.passes(last+40, holder)
+	m.triesMore(3, rival)
+	m.reader, m.readerFS = m.us, m.usFS
 	if lost := m.finish(holder, rival); len(lost) > 0 {
 		t.Errorf("lost lines: %v", lost)
 	}

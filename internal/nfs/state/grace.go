@@ -11,6 +11,8 @@ import (
 type serving struct {
 	epoch    fs.EpochID
 	readOnly bool
+	// wrote tells that there may be state from when this region wrote.
+	wrote bool
 
 	grace    bool
 	deadline time.Time
@@ -34,13 +36,15 @@ func (t *Table) Known(l string, epoch fs.EpochID, readOnly bool) bool {
 // read-only file system has none either: nothing on it can conflict.
 //
 // The clients that have files open here, with state that this Table still
-// holds, are returned: their records must be made anew.
+// holds, are returned: their records must be made anew. State from before
+// another region wrote is dropped: others may have had what it stands for.
 func (t *Table) Begin(l string, epoch fs.EpochID, readOnly bool, owners [][]byte, now time.Time) ([]uint64, Effects) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &serving{epoch: epoch, readOnly: readOnly, may: map[string]bool{}}
 	before := t.serving[l]
 	t.serving[l] = s
+	eff := t.handedOver(l, before, s)
 	// A client that has said here that it has nothing more to reclaim means
 	// this file system too, unless it has just become writable: then the
 	// client may come from the region that wrote before.
@@ -69,7 +73,7 @@ func (t *Table) Begin(l string, epoch fs.EpochID, readOnly bool, owners [][]byte
 	}
 	if readOnly {
 		t.recallAll(l, now) // it changes as another region says
-		return live, Effects{}
+		return live, eff
 	}
 	for o := range lost {
 		if _, done := s.may[o]; !done {
@@ -79,7 +83,43 @@ func (t *Table) Begin(l string, epoch fs.EpochID, readOnly bool, owners [][]byte
 	}
 	s.grace = true
 	s.deadline = now.Add(t.cfg.Grace)
-	return live, t.endGrace(l, s)
+	eff.add(t.endGrace(l, s))
+	return live, eff
+}
+
+// handedOver drops the state that clients got while this region wrote, if
+// another one has written since: its epoch came between, which the counter
+// tells. A client of the mount target is forgotten as a whole. It finds this
+// out as after a restart of the server, when its address comes back, and
+// reclaims.
+func (t *Table) handedOver(l string, before, now *serving) (eff Effects) {
+	now.wrote = !now.readOnly
+	if before == nil || !before.wrote {
+		return eff
+	}
+	next := before.epoch.Counter + 1
+	if now.epoch == before.epoch || !now.readOnly && now.epoch.Counter == next && now.epoch.Member == before.epoch.Member {
+		now.wrote = true
+		return eff
+	}
+	for _, c := range t.clients {
+		if c.key.identity == l {
+			eff.add(t.discard(c))
+			continue
+		}
+		for k, o := range c.opens {
+			if k.file.FS == l {
+				eff.Release = append(eff.Release, t.dropOpen(o))
+			}
+		}
+		for d := range c.delegs {
+			if d.file.FS == l {
+				eff.Release = append(eff.Release, t.dropDeleg(d)...)
+			}
+		}
+	}
+	eff.Forget = nil // those records are the other region's now
+	return eff
 }
 
 func (c *client) opensOn(l string) bool {

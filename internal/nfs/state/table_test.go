@@ -334,3 +334,52 @@ func TestGraceGoesOnWhileSomebodyReclaims(t *testing.T) {
 		t.Error("goes on for ever")
 	}
 }
+
+// TestStateIsDroppedWhenAnotherRegionHasWritten: the file system was handed
+// over and comes back to a server that has run all the time.
+func TestStateIsDroppedWhenAnotherRegionHasWritten(t *testing.T) {
+	for _, seen := range []bool{true, false} { // as a destination in between, or too short to be seen
+		tab := newTable()
+		tab.Begin("fs", fs.EpochID{Counter: 1}, false, nil, start)
+		target, _ := tab.client(t, "fs", "target", start)
+		shared, _ := tab.client(t, "", "shared", start)
+		for _, id := range []uint64{target, shared} {
+			tab.open(t, id, "o", File{"fs", 1})
+			tab.open(t, id, "o", File{"other", 1})
+		}
+		if seen {
+			if live, _ := tab.Begin("fs", fs.EpochID{Counter: 1}, true, nil, start); len(live) != 2 {
+				t.Fatalf("live before another region writes: %v", live)
+			}
+			if _, eff := tab.Begin("fs", fs.EpochID{Counter: 2, Member: 1}, true, nil, start); len(eff.Release) != 3 {
+				t.Errorf("%+v", eff)
+			}
+		}
+		live, eff := tab.Begin("fs", fs.EpochID{Counter: 3}, false, [][]byte{[]byte("target:target")}, start)
+		if len(live) != 0 || len(eff.Ended) != 0 || seen != (len(eff.Release) == 0) {
+			t.Errorf("live %v, %+v", live, eff)
+		}
+		if _, _, opens, _ := tab.Counts(); opens != 1 {
+			t.Errorf("%d opens, want the one on another file system", opens)
+		}
+		again, _, st := tab.ExchangeID(ExchangeArgs{Identity: "fs", Owner: []byte("target"), Principal: "p"}, start)
+		if st != xdr.OK || again.Confirmed || again.ClientID == target {
+			t.Fatalf("the client is known still: %+v, %v", again, st)
+		}
+		tab.CreateSession(CreateArgs{Identity: "fs", ClientID: again.ClientID, Sequence: 1, Principal: "p", Fore: wish, Back: wish}, start)
+		if st := tab.MayLock(again.ClientID, "fs", true, start); st != xdr.OK {
+			t.Errorf("reclaim: %v", st)
+		}
+	}
+}
+
+func TestStateOutlivesABreakInWhichNobodyWrote(t *testing.T) {
+	tab := newTable()
+	tab.Begin("fs", fs.EpochID{Counter: 1}, false, nil, start)
+	id, _ := tab.client(t, "fs", "target", start)
+	tab.open(t, id, "o", File{"fs", 1})
+	tab.Begin("fs", fs.EpochID{Counter: 1}, true, nil, start)
+	if live, eff := tab.Begin("fs", fs.EpochID{Counter: 2}, false, nil, start); len(live) != 1 || len(eff.Release) != 0 {
+		t.Errorf("live %v, %+v", live, eff)
+	}
+}
