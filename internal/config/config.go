@@ -156,6 +156,9 @@ type Replication struct {
 	// BandwidthLimit is bytes per second for each replication, 0 (default)
 	// for none, otherwise 65536 at least.
 	BandwidthLimit int64 `yaml:"bandwidth_limit"`
+	// CopySettings: what is set on a source, today its tags, follows to its
+	// destination. Default true.
+	CopySettings *bool `yaml:"copy_settings"`
 }
 
 // Defaults, and bounds that are not EFS's.
@@ -177,6 +180,10 @@ func (c *Config) setDefaults() {
 	setDefault(&c.NFS.GraceSeconds, c.NFS.LeaseSeconds)
 	setDefault(&c.NFS.MountTargetPort, nfsPort)
 	setDefault(&c.Replication.OnPeerUnreachable, PeerWait)
+	if c.Replication.CopySettings == nil {
+		yes := true
+		c.Replication.CopySettings = &yes
+	}
 	for i := range c.Subnets {
 		s := &c.Subnets[i]
 		setDefault(&s.AvailabilityZone, c.Region+"a")

@@ -29,7 +29,7 @@ func TestDefaultsAreFilledIn(t *testing.T) {
 		t.Errorf("data_dir is %s: not relative to the file", c.DataDir)
 	}
 	if c.API.Listen != defaultAPI || c.NFS.Listen != defaultNFS || c.NFS.LeaseSeconds != 30 || c.NFS.GraceSeconds != 30 ||
-		c.NFS.MountTargetPort != 2049 || c.Replication.OnPeerUnreachable != "wait" {
+		c.NFS.MountTargetPort != 2049 || c.Replication.OnPeerUnreachable != "wait" || !*c.Replication.CopySettings {
 		t.Errorf("defaults: %+v", c)
 	}
 }
@@ -68,6 +68,7 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		{"replication: {on_peer_unreachable: panic}\n", `replication.on_peer_unreachable: "panic" is not valid: give wait or serve`},
 		{"replication: {bandwidth_limit: 1000}\n", "replication.bandwidth_limit: 1000 is out of range"},
 		{"replication: {bandwidth_limit: -1}\n", "or 0 for no limit"},
+		{"replication: {copy_settings: perhaps}\n", "line 8"},
 		{"replication: {bandwidth_limit: perhaps}\n", "line 8"},
 		{"limits: {nfs_connections: 1}\n", "unknown key limits"},
 		{"---\nregion: x\n", "more than one YAML document"},

@@ -64,6 +64,7 @@ func render(account string, regions []string, ports []Ports, i, mountTargetPort 
 	line("  # wait: after a restart, a source accepts changes when its destination's region")
 	line("  # has answered; serve: after 10 seconds in any case.")
 	line("  on_peer_unreachable: wait")
+	line("  copy_settings: true # tags of a source follow to its destination")
 	line("  bandwidth_limit: 0 # bytes per second for each replication; 0: none")
 	return b.String()
 }

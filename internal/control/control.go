@@ -43,6 +43,8 @@ type Config struct {
 	Logger         *slog.Logger // nil: discard
 
 	OnPeerUnreachable UnreachablePolicy // "" is Wait
+	// KeepSettings: the settings of sources are not copied to their destinations.
+	KeepSettings bool
 }
 
 // Control is the control plane of a region. Decisions go through the catalog;

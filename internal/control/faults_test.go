@@ -13,7 +13,7 @@ import (
 // regions not delivered, and delivered with its answer lost; then the network
 // heals and both regions must come to rest.
 func TestEveryCallFailsOnce(t *testing.T) {
-	for _, method := range []string{"prepare-destination", "abandon-destination", "replication-status", "begin-delete", "finish-delete", "replication-deleted"} {
+	for _, method := range []string{"prepare-destination", "abandon-destination", "replication-status", "begin-delete", "finish-delete", "replication-deleted", "replication-settings"} {
 		for _, fault := range []controltest.Fault{controltest.Refused, controltest.Silent, controltest.AnswerLost} {
 			t.Run(fmt.Sprintf("%s fault=%d", method, fault), func(t *testing.T) {
 				inTwoRegions(t, func(t *testing.T, p *pair) {

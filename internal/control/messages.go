@@ -17,6 +17,8 @@ const (
 	methodAbandon = "abandon-destination"
 	// methodStatus asks, in either direction, how a replication is.
 	methodStatus = "replication-status"
+	// methodSettings gives the destination the settings of its source.
+	methodSettings = "replication-settings"
 	// methodBeginDelete asks the source for its durable position.
 	methodBeginDelete = "begin-delete"
 	// methodFinishDelete asks the destination to drain, promote and end.
@@ -71,6 +73,9 @@ type statusReply struct {
 	Status         string    `json:"status,omitempty"`    // with "known": EFS's status
 	Message        string    `json:"message,omitempty"`
 	LastReplicated time.Time `json:"last_replicated,omitzero"`
+	// Settings is the hash of the settings that a destination has from its
+	// source, "" for none. A release that copies none leaves it out.
+	Settings *string `json:"settings,omitempty"`
 }
 
 type beginDeleteReply struct {

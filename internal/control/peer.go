@@ -31,6 +31,8 @@ func (c *Control) handlePeer(ctx context.Context, from, method string, body json
 		return withBody(body, func(r *replicationRequest) (any, error) { return struct{}{}, c.handleAbandon(from, r.Replication) })
 	case methodStatus:
 		return withBody(body, func(r *replicationRequest) (any, error) { return c.handleStatus(from, r.Replication) })
+	case methodSettings:
+		return withBody(body, func(r *settingsRequest) (any, error) { return struct{}{}, c.handleSettings(from, r) })
 	case methodBeginDelete:
 		return withBody(body, func(r *replicationRequest) (any, error) { return c.handleBeginDelete(from, r.Replication) })
 	case methodFinishDelete:
@@ -203,12 +205,15 @@ func (c *Control) abandon(t *tx, r *Replication) {
 // handleStatus tells the other side how a replication is here.
 func (c *Control) handleStatus(from, id string) (any, error) {
 	var r *Replication
+	var f *FileSystem
 	var ts *Tombstone
 	var err error
 	c.catalog.read(func(s *state) {
 		ts = s.tombstones[id]
 		if s.replications[id] != nil {
-			r, err = peersReplication(s, from, id)
+			if r, err = peersReplication(s, from, id); err == nil {
+				f = s.fileSystems[r.FileSystemID]
+			}
 		}
 	})
 	switch {
@@ -216,7 +221,7 @@ func (c *Control) handleStatus(from, id string) (any, error) {
 		return nil, err
 	case r != nil && r.Side == SideDestination:
 		d := c.describeReplication(r)
-		return statusReply{State: peerKnown, Status: d.Status, Message: d.StatusMessage, LastReplicated: d.LastReplicated}, nil
+		return statusReply{State: peerKnown, Status: d.Status, Message: d.StatusMessage, LastReplicated: d.LastReplicated, Settings: copiedHash(f, r)}, nil
 	case r != nil:
 		return statusReply{State: peerKnown}, nil
 	case ts != nil && ts.PeerRegion == from:

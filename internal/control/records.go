@@ -47,6 +47,8 @@ type FileSystem struct {
 	// MadeFor is the replication whose destination this file system was made
 	// as; empty for one that a user made.
 	MadeFor string `json:"made_for,omitempty"`
+	// Copied is what a destination has, or last had, from its source.
+	Copied *Copied `json:"copied,omitempty"`
 }
 
 // MountTarget is a mount target's record.

@@ -270,6 +270,7 @@ func TestCallsFromPeersAreChecked(t *testing.T) {
 			{"us-east-1", "abandon-destination", `{"replication":"x"}`, control.CodeBadRequest},
 			{"us-east-1", "begin-delete", `{"replication":"x"}`, control.CodeReplicationNotFound},
 			{"us-east-1", "finish-delete", `{"replication":"x"}`, control.CodeReplicationNotFound},
+			{"us-east-1", "replication-settings", `{"replication":"x"}`, control.CodeReplicationNotFound},
 		} {
 			_, err := p.west.Control.HandlePeer(t.Context(), c.from, c.method, json.RawMessage(c.body))
 			var refused *control.PeerError

@@ -66,6 +66,7 @@ func (c *Control) changeTags(ref string, change func([]Tag) ([]Tag, error)) erro
 		if next.Tags, err = change(f.Tags); err != nil {
 			return err
 		}
+		next.tagsChanged(f.Tags)
 		t.putFileSystem(next)
 		return nil
 	}))

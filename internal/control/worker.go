@@ -73,6 +73,8 @@ type repMemory struct {
 	pollDue    time.Time
 	progress   uint64    // of a drain: the highest durable sequence seen
 	progressAt time.Time // and when
+	shared     bool      // settings were sent since the last answer to a poll
+	shareErr   string    // why that failed, as it was logged
 }
 
 func newWorker(c *Control, id string) *worker {

@@ -83,6 +83,7 @@ func (w *worker) learn(p pollResult) {
 	if p.err != nil {
 		return
 	}
+	w.rep.shared = false
 	v := &PeerView{Time: w.c.cfg.Now(), Reply: p.reply}
 	w.c.publish(w.id, func(l *live) { l.peer = v })
 }

@@ -31,7 +31,7 @@ func (w *worker) replicate(ctx context.Context, v view) (time.Duration, error) {
 	case StageDeleting:
 		return w.finishDelete(ctx, v.rep)
 	}
-	return w.source(v)
+	return w.source(ctx, v)
 }
 
 // prepare asks for the destination and registers it. When the other region
@@ -94,7 +94,7 @@ func (c *Control) undoCreation(r *Replication, cause error) error {
 }
 
 // source watches a running replication from its source.
-func (w *worker) source(v view) (time.Duration, error) {
+func (w *worker) source(ctx context.Context, v view) (time.Duration, error) {
 	r := v.rep
 	if r.Fault == FaultSuperseded {
 		return idle, nil
@@ -112,6 +112,7 @@ func (w *worker) source(v view) (time.Duration, error) {
 		if changed || err != nil {
 			return again, err
 		}
+		w.shareSettings(ctx, v, p.Reply)
 	}
 	return w.poll(r, every), nil
 }

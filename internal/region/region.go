@@ -131,6 +131,7 @@ func (r *Region) newControl(d disk.FS, p *peers) error {
 	}
 	r.control, err = control.New(control.Config{Region: r.cfg.Region, AccountID: r.cfg.AccountID, Now: time.Now, Rand: rand.Reader,
 		Log: catalog, FileSystems: r.volumes, Peers: p, Listeners: r.mounts, Subnets: subnets(r.cfg), SecurityGroups: securityGroups(r.cfg), Logger: r.log,
+		KeepSettings:      r.cfg.Replication.CopySettings != nil && !*r.cfg.Replication.CopySettings,
 		OnPeerUnreachable: control.UnreachablePolicy(r.cfg.Replication.OnPeerUnreachable)})
 	if err != nil {
 		return errors.Join(fmt.Errorf("open the catalog: %w", err), catalog.Close())
