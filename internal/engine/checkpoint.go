@@ -158,6 +158,11 @@ func (e *Engine) openCheckpointTree(c *checkpoint) (err error) {
 func (e *Engine) makeCheckpoint(name string, fork *fs.Pos, theirs *writeset.Set) (*checkpoint, error) {
 	e.checkMu.Lock()
 	defer e.checkMu.Unlock()
+	if !e.space.ok() {
+		// On a disk without room the store would wait for some, and who holds
+		// checkMu with it.
+		return nil, fmt.Errorf("make checkpoint %s: %w", name, fs.ErrNoSpace)
+	}
 	if len(e.checkpoints) >= maxCheckpoints && !e.evictCheckpoint() {
 		return nil, fmt.Errorf("%d checkpoints are in use already: %w", maxCheckpoints, fs.ErrDelay)
 	}

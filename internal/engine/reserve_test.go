@@ -33,6 +33,11 @@ func TestAFullDestinationKeepsItsReserve(t *testing.T) {
 	room(50 << 20)
 	p.transfer(nil)
 
+	room(9 << 20)
+	if _, err := p.other.OpenCheckpoint("full", nil, nil); !errors.Is(err, fs.ErrNoSpace) {
+		t.Errorf("a checkpoint of a full file system: %v", err)
+	}
+
 	f := create(t, p.e, fs.RootIno, "reserve", fs.TypeRegular)
 	write(t, p.e, f.Ino, 0, []byte("x"))
 	ok(t, p.e.Sync(ctx))

@@ -140,6 +140,9 @@ func (e *Engine) position() fs.Pos {
 
 // newStage makes the store and the description. Needs stageMu.
 func (e *Engine) newStage(name string, lineage fs.Lineage, info CheckpointInfo, fork *fs.Pos) (*stageFile, error) {
+	if !e.space.ok() {
+		return nil, fs.ErrNoSpace
+	}
 	f := &stageFile{Format: stageFileFormat, Name: name, Lineage: lineage.String(), Fork: fork, Last: e.position(), Info: info}
 	f.Tree = fmt.Sprintf(treePrefix+"%016x-%s", info.Pos.Seq, name)
 	if f.Tree == e.treeName() {
