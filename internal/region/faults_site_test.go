@@ -252,6 +252,7 @@ func (s *simSite) shut() {
 // crash ends the process and leaves the disk as a power cut leaves it.
 func (s *simSite) crash() {
 	m := s.disk.take()
+	s.disk.setFull(false) // of the dead machine: its threads wait for room
 	s.shut()
 	s.use(m)
 }
