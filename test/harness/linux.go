@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -190,6 +191,9 @@ func (g *Guest) Start(t testing.TB, limit time.Duration, script string) *Running
 	go func() {
 		defer cancel()
 		r.err = cmd.Wait()
+		// User-Mode Linux leads a process group of its own, and one that is
+		// killed leaves its helpers behind.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		close(r.done)
 	}()
 	t.Cleanup(func() { cancel(); <-r.done })
