@@ -1,5 +1,6 @@
-// Package nfs serves file systems over NFSv4.1 (RFC 8881) and
-// NFSv4.2 (RFC 7862, RFC 8276).
+// Package nfs serves file systems over NFSv4.1 (RFC 8881), NFSv4.2 (RFC 7862,
+// RFC 8276) and NFSv4.0 (RFC 7530). What differs between them is in dialect.go;
+// what only 4.0 has is in the files v40_*.
 package nfs
 
 import (

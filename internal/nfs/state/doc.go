@@ -11,5 +11,6 @@
 // Words: a client is one incarnation of a client owner at one server identity;
 // an identity is an address space of the server whose clients must not be
 // mixed up (RFC 8881 §2.5): "" is the shared address, the name of an export its
-// mount target.
+// mount target. A turn is a request of an owner of NFSv4.0, which are carried
+// out one after another (RFC 7530 §9.1.7); that version is in the files v40_*.
 package state
