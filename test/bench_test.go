@@ -93,6 +93,8 @@ func BenchmarkDurableCreates(b *testing.B) {
 			}
 			b.ResetTimer()
 			took, elapsed := createFor(b, cs, benchSpan)
+			// Other work on the machine slows one or the other.
+			raw = max(raw, rawSyncs(b, s.us.DataDir()))
 			rate := float64(len(took)) / elapsed.Seconds()
 			slices.Sort(took)
 			b.ReportMetric(rate, "creates/s")
