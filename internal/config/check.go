@@ -84,6 +84,7 @@ func (k *checker) config(c *Config) {
 	k.subnets(c.Subnets)
 	k.groups(c.SecurityGroups)
 	k.replication(&c.Replication)
+	k.scrub(&c.Scrub)
 	k.listeners(c)
 }
 
@@ -187,6 +188,12 @@ func (k *checker) groups(all []SecurityGroup) {
 				k.bad(fmt.Sprintf("%s.allow[%d]", at, j), "%.60q is not valid: give a network without host bits, such as 10.0.0.0/8, or 0.0.0.0/0 for everybody", a)
 			}
 		}
+	}
+}
+
+func (k *checker) scrub(s *Scrub) {
+	if n := *s.BytesPerSecond; n < 0 || n > 0 && n < minBandwidth {
+		k.bad("scrub.bytes_per_second", "%d is out of range: give bytes per second, %d at least, or 0 for no scrub", n, minBandwidth)
 	}
 }
 

@@ -26,6 +26,7 @@ type Config struct {
 	// SecurityGroups limit who may connect to mount targets.
 	SecurityGroups []SecurityGroup `yaml:"security_groups"`
 	Replication    Replication     `yaml:"replication"`
+	Scrub          Scrub           `yaml:"scrub"`
 }
 
 // API is the endpoint of the EFS API.
@@ -161,6 +162,12 @@ type Replication struct {
 	CopySettings *bool `yaml:"copy_settings"`
 }
 
+// Scrub is the reading of all data to find damage early.
+type Scrub struct {
+	// BytesPerSecond bounds it, 0 (no scrub) or 65536 at least. Default 8 MiB.
+	BytesPerSecond *int64 `yaml:"bytes_per_second"`
+}
+
 // Defaults, and bounds that are not EFS's.
 const (
 	defaultAPI   = "127.0.0.1:9400"
@@ -171,6 +178,7 @@ const (
 	minLease     = 5 // shorter, a busy client loses its state
 	maxSeconds   = 3600
 	minBandwidth = 64 << 10 // one batch within seconds
+	defaultScrub = 8 << 20  // a TiB within two days, and no disk is busy with it
 )
 
 func (c *Config) setDefaults() {
@@ -183,6 +191,10 @@ func (c *Config) setDefaults() {
 	if c.Replication.CopySettings == nil {
 		yes := true
 		c.Replication.CopySettings = &yes
+	}
+	if c.Scrub.BytesPerSecond == nil {
+		rate := int64(defaultScrub)
+		c.Scrub.BytesPerSecond = &rate
 	}
 	for i := range c.Subnets {
 		s := &c.Subnets[i]

@@ -66,5 +66,8 @@ func render(account string, regions []string, ports []Ports, i, mountTargetPort 
 	line("  on_peer_unreachable: wait")
 	line("  copy_settings: true # tags of a source follow to its destination")
 	line("  bandwidth_limit: 0 # bytes per second for each replication; 0: none")
+	line("")
+	line("scrub:")
+	line("  bytes_per_second: %d # all data is read once a day to find damage; 0: never", defaultScrub)
 	return b.String()
 }

@@ -206,6 +206,7 @@ func (r *Region) start(ctx context.Context, spawn func(string, func(context.Cont
 	if err := r.control.Start(ctx); err != nil {
 		return err
 	}
+	spawn("scrub", newScrubber(r.volumes, *r.cfg.Scrub.BytesPerSecond, r.log, r.registry).run)
 	spawn(keyAPI, serveHTTP(ls[keyAPI], &http.Server{Handler: api, ErrorLog: quiet(r.log)}))
 	spawn(keyNFS, func(ctx context.Context) error { return r.nfs.Serve(ctx, ls[keyNFS], nfs.PseudoRoot()) })
 	return nil

@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/holdfast-fs/holdfast/internal/engine/tree"
+	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/journal"
+)
+
+// ScrubStats is what one pass of Scrub has read.
+type ScrubStats struct {
+	Extents uint64
+	Bytes   uint64
+	Damaged uint64 // extents whose bytes do not match their checksums
+}
+
+// scrubBatch extents are looked up at a time: readers and the switch of a
+// stage wait no longer for it than for a listing.
+const scrubBatch = 64
+
+// Scrub reads the bytes of every extent and so verifies their checksums.
+// pause is called with the number of bytes before each is read; its error ends
+// the pass. Damage is remembered and logged as when a client meets it (see
+// Damage), and the pass goes on. Files that change meanwhile may be read in
+// part. An engine that has received nothing has nothing to scrub.
+func (e *Engine) Scrub(ctx context.Context, pause func(ctx context.Context, bytes int) error) (s ScrubStats, err error) {
+	var cursor []byte
+	var buf []byte
+	for {
+		j, batch, err := e.scrubBatch(&cursor)
+		if err != nil || len(batch) == 0 {
+			return s, err
+		}
+		for _, x := range batch {
+			if err := pause(ctx, int(x.Length)); err != nil {
+				return s, err
+			}
+			buf = slices.Grow(buf[:0], int(x.Length))[:x.Length]
+			err := j.Read(x.Addr, x.AddrFrom, buf)
+			var damage *fs.CorruptionError
+			switch {
+			case errors.As(err, &damage):
+				s.Damaged++
+				e.log.Error("the scrub found damaged data", "error", e.noteDamage(err))
+			case err != nil:
+				return s, err
+			}
+			s.Extents++
+			s.Bytes += uint64(x.Length)
+		}
+	}
+}
+
+// errBatchFull ends the search for extents.
+var errBatchFull = errors.New("the batch is full")
+
+func (e *Engine) scrubBatch(cursor *[]byte) (j *journal.Journal, l []tree.Extent, err error) {
+	if !e.Whole() {
+		return nil, nil, nil
+	}
+	err = e.view(func(t *tree.Tree) error {
+		j = e.j
+		err := t.AllExtents(*cursor, func(key []byte, _ fs.Ino, x tree.Extent) error {
+			*cursor = append((*cursor)[:0], key...)
+			if l = append(l, x); len(l) == scrubBatch {
+				return errBatchFull
+			}
+			return nil
+		})
+		if errors.Is(err, errBatchFull) {
+			return nil
+		}
+		return err
+	})
+	return j, l, err
+}

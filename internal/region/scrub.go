@@ -1,0 +1,112 @@
+package region
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdfast-fs/holdfast/internal/engine"
+)
+
+const (
+	// scrubPause lies between two passes over all file systems: data rots
+	// slowly, and disks are worn by reading too.
+	scrubPause = 24 * time.Hour
+	// scrubDelay keeps the scrub out of the way of a start.
+	scrubDelay = 10 * time.Second
+	// scrubStep is the least that is waited for at once: timers are coarse.
+	scrubStep = 10 * time.Millisecond
+)
+
+// scrubber reads all payloads of a region at a bounded rate, one file system
+// after the other, and so finds damage before somebody needs the data.
+type scrubber struct {
+	engines        func() map[string]*engine.Engine
+	bytesPerSecond int64
+	log            *slog.Logger
+	sleep          func(ctx context.Context, d time.Duration) error
+
+	bytes, damaged *prometheus.CounterVec
+	passes         prometheus.Counter
+	debt           time.Duration // of the rate; of run's goroutine
+}
+
+func newScrubber(v *volumes, bytesPerSecond int64, log *slog.Logger, reg prometheus.Registerer) *scrubber {
+	s := &scrubber{engines: v.engines, bytesPerSecond: bytesPerSecond, log: log, sleep: sleepFor,
+		bytes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_scrub_bytes_total", Help: "Bytes of file data that the scrub has read."}, labels),
+		damaged: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_scrub_damaged_total", Help: "Extents that the scrub found damaged, counted anew in each pass."}, labels),
+		passes:  prometheus.NewCounter(prometheus.CounterOpts{Name: "holdfast_scrub_passes_total", Help: "Passes over all file systems that the scrub has finished."})}
+	reg.MustRegister(s.bytes, s.damaged, s.passes)
+	return s
+}
+
+// sleepFor waits for d; the context's error if that ends first.
+func sleepFor(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// engines are the open file systems by id.
+func (v *volumes) engines() map[string]*engine.Engine {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	m := make(map[string]*engine.Engine, len(v.m))
+	for id, x := range v.m {
+		if e := x.engine(); e != nil {
+			m[id] = e
+		}
+	}
+	return m
+}
+
+// run scrubs until ctx ends. Without a rate it does nothing.
+func (s *scrubber) run(ctx context.Context) error {
+	if s.bytesPerSecond <= 0 {
+		return nil
+	}
+	for wait := scrubDelay; s.sleep(ctx, wait) == nil; wait = scrubPause {
+		s.pass(ctx)
+	}
+	return nil
+}
+
+func (s *scrubber) pass(ctx context.Context) {
+	all := s.engines()
+	var sum engine.ScrubStats
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		st, err := all[id].Scrub(ctx, s.pace)
+		s.bytes.WithLabelValues(id).Add(float64(st.Bytes))
+		s.damaged.WithLabelValues(id).Add(float64(st.Damaged))
+		sum.Bytes, sum.Extents, sum.Damaged = sum.Bytes+st.Bytes, sum.Extents+st.Extents, sum.Damaged+st.Damaged
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !errors.Is(err, context.Canceled):
+			s.log.Warn("the scrub could not finish a file system; it tries again in its next pass", "file_system", id, "error", err)
+		}
+	}
+	s.passes.Inc()
+	s.log.Info("scrubbed", "file_systems", len(all), "bytes", sum.Bytes, "damaged_extents", sum.Damaged)
+}
+
+// pace keeps the rate.
+func (s *scrubber) pace(ctx context.Context, bytes int) error {
+	s.debt += time.Duration(float64(bytes) / float64(s.bytesPerSecond) * float64(time.Second))
+	if s.debt < scrubStep {
+		return ctx.Err()
+	}
+	d := s.debt
+	s.debt = 0
+	return s.sleep(ctx, d)
+}
