@@ -100,6 +100,8 @@ func (w *simWorld) step() {
 	s, d := w.source(), w.dest()
 	both := s.eng != nil && d.eng != nil
 	joined := w.repl != nil
+	// Disks fill up while records flow, not during transfers: a store that is
+	// opened without any room is not given up (docs/reliability.md).
 	actions := []action{
 		{30, s.eng != nil, func() { w.work(1 + w.rng.IntN(25)) }},
 		{10, both && joined, w.catchUp},
@@ -110,8 +112,8 @@ func (w *simWorld) step() {
 		{25, d.eng == nil, func() { w.reopen(d) }},
 		{5, true, w.disturbLine},
 		{8, true, func() { w.note("the line heals"); w.net.heal() }},
-		{4, s.eng != nil, func() { w.note("region %d fills up", s.n); s.disk.setFull(true) }},
-		{3, d.eng != nil && joined, func() { w.fillDest() }},
+		{4, s.eng != nil && (!joined || w.prefix), func() { w.note("region %d fills up", s.n); s.disk.setFull(true) }},
+		{3, d.eng != nil && joined && w.prefix, w.fillDest},
 		{2, true, w.jumpClock},
 		{5, joined && w.prefix && d.eng != nil, w.failover},
 		{15, joined && w.prefix && d.eng != nil && s.eng == nil, w.failover},
