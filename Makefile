@@ -2,12 +2,14 @@
 # make lint   gofmt, vet, staticcheck
 # make bench  the measurements of docs/performance.md
 # make soak   long random runs with kills (SOAK=1h by default)
+# make nightly  two regions under faults, SEEDS=500 by default; fails if a rare situation was not met
 GO ?= go
 SOAK ?= 1h
+SEEDS ?= 500
 # Where concurrency is the point, the race detector runs.
 RACE = ./internal/journal/... ./internal/engine/... ./internal/nfs/... ./internal/nfsclient/... ./internal/replica/... ./internal/control/... ./internal/region/...
 
-.PHONY: test unit race e2e lint bench soak
+.PHONY: test unit race e2e lint bench soak nightly
 
 test: unit race e2e
 
@@ -31,3 +33,6 @@ bench:
 
 soak:
 	HOLDFAST_SOAK=$(SOAK) $(GO) test -v -count=1 -timeout 0 -run Soak ./test/...
+
+nightly:
+	HOLDFAST_NIGHTLY=1 HOLDFAST_SEEDS=$(SEEDS) $(GO) test -v -count=1 -timeout 0 -parallel 8 -run TestTwoRegionsUnderFaults ./internal/region
