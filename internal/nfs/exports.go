@@ -94,6 +94,20 @@ func (s *Server) observeAll(ctx context.Context) {
 	}
 }
 
+// observeTarget observes the file system of a mount target before a client is
+// named there: one that was handed over and has come back must have forgotten
+// its clients by then, or the client takes its old name for a good one.
+func (s *Server) observeTarget(ctx context.Context, v *view) {
+	if v.root.Export == "" {
+		return
+	}
+	if e, ok := s.cfg.Exports.ByName(v.root.Export); ok {
+		if err := s.observe(ctx, &e); err != nil {
+			s.log.Debug("nfs file system of a mount target not served yet", "export", e.Name, "err", err)
+		}
+	}
+}
+
 // news is why the file system could not be begun, if that has not been told.
 func (v *served) news(err error) string {
 	text := ""

@@ -27,6 +27,7 @@ func opExchangeID(c *compound) xdr.Status {
 	if c.args.Bad() {
 		return xdr.ErrBadXDR
 	}
+	c.s.observeTarget(c.ctx, c.view)
 	res, eff, st := c.s.table.ExchangeID(state.ExchangeArgs{
 		Identity: c.view.identity, Owner: owner, Verifier: verifier, Principal: c.principal(),
 		Update: flags&xdr.ExchgUpdConfirmedRecA != 0,

@@ -17,6 +17,7 @@ func opSetClientID(c *compound) xdr.Status {
 	if c.args.Bad() {
 		return xdr.ErrBadXDR
 	}
+	c.s.observeTarget(c.ctx, c.view)
 	id, confirm, st := c.s.table.SetClientID(state.ExchangeArgs{
 		Identity: c.view.identity, Owner: owner, Verifier: verifier, Principal: c.principal(),
 	}, c.s.cfg.Clock())
