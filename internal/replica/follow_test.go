@@ -252,9 +252,7 @@ func TestPoisonStopsLoudlyAndForGood(t *testing.T) {
 	if want := fmt.Sprintf("record %d", last.Seq+3); !strings.Contains(s.Err.Error(), want) {
 		t.Errorf("error %q does not name %s", s.Err, want)
 	}
-	if !strings.Contains(p.logs.String(), "level=ERROR") {
-		t.Error("nothing loud in the log")
-	}
+	p.until("the log is loud", func() bool { return strings.Contains(p.logs.String(), "level=ERROR") })
 	dials := p.net.dialled()
 	fill(src, 51, 5)
 	dest.mu.Lock()
