@@ -286,12 +286,14 @@ func TestAddressMovesBeforeTheFailover(t *testing.T) {
 	m := newMoving(t)
 	holder, rival := m.both()
 	m.us.Kill(t)
+	time.Sleep(2 * time.Second) // the writer notes a line only after its answer came
 	last := m.progress()
 	m.leave()
 	m.arrive()
 	time.Sleep(8 * time.Second) // the clients have long arrived when it is promoted
-	if p := m.progress(); p > last {
-		t.Fatalf("line %d was written in a destination", p)
+	// One line may have been acknowledged before the kill and told after it.
+	if p := m.progress(); p > last+1 {
+		t.Fatalf("line %d was written in a destination, %d was the last before the kill", p, last)
 	}
 	m.deleteReplication(m.eu, m.usFS)
 	m.passes(last+40, holder)
