@@ -7,6 +7,9 @@
 // batch in memory whose place on disk is already fixed, so that addresses are
 // known at once; large payloads are written by the caller itself.
 //
+// Clean gives back the space of segments that nobody needs any more, after it
+// has copied what somebody does (clean.go, closed.go, moved.go).
+//
 // Lock order: Journal.appendMu, Journal.ioMu, Journal.payMu, Journal.mu,
 // files.mu. No disk access happens under Journal.mu.
 package journal

@@ -12,6 +12,9 @@ var (
 	// ErrTrimmed: the position is before the journal's base, or a new base made
 	// an end of the history that was read.
 	ErrTrimmed = errors.New("the journal's history does not reach back to this position")
+	// ErrCleaned: the record is there, its payload is not: it was overwritten or
+	// removed, and the cleaner gave its space back.
+	ErrCleaned = errors.New("the payload was cleaned away")
 	// ErrNotWritten: no record has this sequence yet.
 	ErrNotWritten = errors.New("the journal has no record with this sequence yet")
 	// ErrClosed: the journal or reader was closed.

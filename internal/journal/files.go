@@ -21,8 +21,12 @@ type files struct {
 	dir      string
 	readOnly bool
 
+	salt uint64 // of the journal; for maps
+
 	mu    sync.Mutex
 	class map[uint64]class // of every segment there is
+	// maps of segments that the cleaner emptied; nil: not read yet.
+	maps  map[uint64]*segmentMap
 	open  map[uint64]*segmentFile
 	clock uint64
 	ended bool         // closeAll was called
@@ -39,7 +43,7 @@ type segmentFile struct {
 }
 
 func newFiles(fs disk.FS, dir string) *files {
-	return &files{fs: fs, dir: dir, class: map[uint64]class{}, open: map[uint64]*segmentFile{}}
+	return &files{fs: fs, dir: dir, class: map[uint64]class{}, maps: map[uint64]*segmentMap{}, open: map[uint64]*segmentFile{}}
 }
 
 func (s *files) path(name string) string { return s.fs.PathJoin(s.dir, name) }
@@ -82,7 +86,7 @@ func (s *files) acquire(id uint64) (*segmentFile, error) {
 	}
 	c, ok := s.class[id]
 	if !ok {
-		return nil, &fs.CorruptionError{File: s.path(segmentName(id, classPayload)), Detail: "a payload is in a segment that does not exist"}
+		return nil, &goneError{fs.CorruptionError{File: s.path(segmentName(id, classPayload)), Detail: "a payload is in a segment that does not exist"}}
 	}
 	// Under the lock: two opens of one file would be two handles to sync.
 	sf, err := s.openFile(id, c)

@@ -95,6 +95,17 @@ func (j *Journal) Base() (fs.Pos, []byte) {
 	return j.base, append([]byte(nil), j.baseMeta...)
 }
 
+// Begin is the position after which the records are still there: the base, or
+// later when the history was trimmed.
+func (j *Journal) Begin() fs.Pos {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.beginLocked()
+}
+
+// beginLocked needs mu, or that nobody else has the journal yet.
+func (j *Journal) beginLocked() fs.Pos { return j.segs[0].start }
+
 // Last is the newest position appended, durable or not.
 func (j *Journal) Last() fs.Pos {
 	j.mu.Lock()

@@ -127,6 +127,13 @@ func open(o Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	trim, err := readTrim(o.FS, o.Dir, g.h.salt)
+	if err != nil {
+		return nil, err
+	}
+	if err := trim.applyTo(g, o.FS.PathJoin(o.Dir, trimName)); err != nil {
+		return nil, err
+	}
 	j := &Journal{o: o, log: o.Logger, files: newFiles(o.FS, o.Dir), salt: g.h.salt, lineage: g.h.lineage,
 		generation: g.h.generation, topGen: g.top, baseSegment: g.h.baseSegment, base: g.h.base, baseMeta: g.meta,
 		segs: g.segs, dirty: map[uint64]*segmentFile{},
@@ -134,6 +141,10 @@ func open(o Options) (*Journal, error) {
 	j.cond = sync.NewCond(&j.mu)
 	j.timer = time.NewTimer(time.Hour)
 	j.timer.Stop()
+	j.nextID = trim.nextID
+	if err := j.files.findMaps(g.h.salt, &j.nextID); err != nil {
+		return nil, err
+	}
 	for _, s := range infos {
 		j.files.add(s.id, s.class, nil)
 		j.files.bytes.Add(s.size)

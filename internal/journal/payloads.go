@@ -23,13 +23,16 @@ func (j *Journal) PutPayload(data []byte) (fs.Addr, error) {
 	if len(data) == 0 || len(data) > fs.MaxWrite {
 		return fs.Addr{}, fmt.Errorf("payload of %d bytes: %w", len(data), fs.ErrInval)
 	}
-	j.mu.Lock()
-	if err := j.waitForRoom(); err != nil {
-		j.mu.Unlock()
+	if err := j.awaitRoom(); err != nil {
 		return fs.Addr{}, err
 	}
-	j.mu.Unlock()
 	return j.putPayload(data)
+}
+
+func (j *Journal) awaitRoom() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.waitForRoom()
 }
 
 // waitForRoom waits while too much is undurable; mu is held.
@@ -54,10 +57,19 @@ func (j *Journal) putPayload(data []byte) (fs.Addr, error) {
 	buf := bounce.Get().(*[]byte)
 	defer bounce.Put(buf)
 	*buf = appendUnits((*buf)[:0], data, sf.id, uint64(offset))
-	n := int64(len(*buf))
+	if err := j.writePayload(sf, offset, *buf); err != nil {
+		return fs.Addr{}, err
+	}
+	return fs.Addr{Segment: sf.id, Offset: uint64(offset), Length: uint32(len(data))}, nil
+}
+
+// writePayload writes stored units to the place that reservePayload gave, and
+// lets go of the segment.
+func (j *Journal) writePayload(sf *segmentFile, offset int64, stored []byte) error {
+	n := int64(len(stored))
 	// Whole blocks: the disk need not read what it overwrites.
-	*buf = append(*buf, make([]byte, align(n)-n)...)
-	_, err = sf.WriteAt(*buf, offset)
+	stored = append(stored, make([]byte, align(n)-n)...)
+	_, err := sf.WriteAt(stored, offset)
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -67,15 +79,15 @@ func (j *Journal) putPayload(data []byte) (fs.Addr, error) {
 	if err != nil {
 		j.files.release(sf)
 		if j.err != nil {
-			return fs.Addr{}, j.err
+			return j.err
 		}
 		if disk.IsNoSpace(err) {
 			// Nobody knows of these bytes yet: they are lost space, no more.
-			return fs.Addr{}, fs.ErrNoSpace
+			return fs.ErrNoSpace
 		}
 		err = fmt.Errorf("write payload to %s; nothing more is accepted until a restart: %w", sf.name, err)
 		j.fail(err)
-		return fs.Addr{}, err
+		return err
 	}
 	if j.dirty[sf.id] == nil {
 		j.dirty[sf.id] = sf
@@ -85,7 +97,7 @@ func (j *Journal) putPayload(data []byte) (fs.Addr, error) {
 	j.dirtySize += n
 	j.undurable += n
 	j.arm()
-	return fs.Addr{Segment: sf.id, Offset: uint64(offset), Length: uint32(len(data))}, nil
+	return nil
 }
 
 // reservePayload gives n bytes in a payload segment, acquired for the caller.

@@ -12,6 +12,25 @@ import (
 // every unit it touches is verified: a mismatch is *fs.CorruptionError, and p
 // then holds nothing of use. Safe for concurrent use.
 func (j *Journal) Read(a fs.Addr, off uint32, p []byte) error {
+	err := j.readAt(a, off, p)
+	if !isGone(err) {
+		return err
+	}
+	to, toOff, ok, merr := j.files.movedTo(a, off, len(p))
+	switch {
+	case merr != nil:
+		return merr
+	case !ok:
+		return err
+	}
+	if err := j.readAt(to, toOff, p); !isGone(err) {
+		return err
+	}
+	return j.Read(to, toOff, p) // it was moved once more just now
+}
+
+// readAt reads what lies where a says.
+func (j *Journal) readAt(a fs.Addr, off uint32, p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}

@@ -28,13 +28,18 @@ type Entry struct {
 }
 
 // Payload reads the record's payload into buf, growing it when it must; nil
-// for a record without one.
+// for a record without one. ErrCleaned: the cleaner removed it, in part at
+// least, since the tree has no use for it any more.
 func (e *Entry) Payload(buf []byte) ([]byte, error) {
 	if e.Addr.IsZero() {
 		return nil, nil
 	}
 	buf = slices.Grow(buf[:0], int(e.Addr.Length))[:e.Addr.Length]
-	return buf, e.j.Read(e.Addr, 0, buf)
+	err := e.j.Read(e.Addr, 0, buf)
+	if isGone(err) {
+		return nil, fmt.Errorf("payload of record %d: %w", e.Record.Seq, ErrCleaned)
+	}
+	return buf, err
 }
 
 // Reader reads the records after a sequence. ErrTrimmed: history begins later;
@@ -42,7 +47,7 @@ func (e *Entry) Payload(buf []byte) ([]byte, error) {
 func (j *Journal) Reader(after uint64) (*Reader, error) {
 	j.mu.Lock()
 	c := &cursor{files: j.files, salt: j.salt, generation: j.generation, segs: j.segs}
-	base, last, recovered := j.base.Seq, j.last.Seq, j.recovered
+	base, last, recovered := j.beginLocked().Seq, j.last.Seq, j.recovered
 	j.mu.Unlock()
 	switch {
 	case !recovered:
@@ -108,7 +113,9 @@ func (r *Reader) look() (durable uint64, err error) {
 	if r.j.closing {
 		return 0, ErrClosed
 	}
-	r.c.segs = r.j.segs
+	if !r.c.followTrim(r.j.segs) {
+		return 0, fmt.Errorf("read after %d: %w", r.next-1, ErrTrimmed)
+	}
 	return r.j.durable.Seq, nil
 }
 
@@ -152,7 +159,7 @@ func (j *Journal) PosAt(seq uint64) (fs.Pos, error) {
 		}
 	}
 	j.mu.Lock()
-	base := j.base
+	base := j.beginLocked()
 	j.mu.Unlock()
 	switch {
 	case seq == base.Seq:

@@ -33,8 +33,8 @@ func (j *Journal) Recover(after fs.Pos, fn func(r *fs.Record, a fs.Addr) error) 
 	if j.recovered {
 		return fmt.Errorf("recover: the journal is recovered already")
 	}
-	if after.Seq < j.base.Seq || (after.Seq == j.base.Seq && after != j.base) {
-		return fmt.Errorf("recover: tree at %s, journal begins at %s: %w", after, j.base, ErrTreeForeign)
+	if begin := j.beginLocked(); after.Seq < begin.Seq || (after.Seq == begin.Seq && after != begin) {
+		return fmt.Errorf("recover: tree at %s, journal begins at %s: %w", after, begin, ErrTreeForeign)
 	}
 	r := &recovery{j: j, after: after, fn: fn,
 		c: &cursor{files: j.files, salt: j.salt, generation: j.generation, segs: j.segs}}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/holdfast-fs/holdfast/internal/fs"
 )
@@ -177,6 +178,21 @@ func (c *cursor) resize() error {
 	}
 	c.scan.size = st.Size()
 	return nil
+}
+
+// followTrim takes the present list of segments, from which the oldest may
+// have gone. It is false when the one that is being read is among them.
+func (c *cursor) followTrim(segs []segmentStart) bool {
+	if segs[0] != c.segs[0] {
+		id := c.segs[c.i].id
+		i := slices.IndexFunc(segs, func(s segmentStart) bool { return s.id == id })
+		if i < 0 {
+			return false
+		}
+		c.i = i
+	}
+	c.segs = segs
+	return true
 }
 
 func (c *cursor) close() {

@@ -19,8 +19,13 @@ type Report struct {
 	Records         int64 // in this generation
 	Payloads        int64 // of these records
 	PayloadBytes    int64 // plain
-	Tail            string
-	Problems        []error // what recovery or a reader would call corruption
+	// Cleaned payloads are of segments that are not there, in a journal that was
+	// cleaned. That none of them is still needed, the tree knows.
+	Cleaned  int64
+	Tail     string
+	Problems []error // what recovery or a reader would call corruption
+
+	cleanedBelow uint64 // segments with lower ids may have been removed
 }
 
 // Verify reads a whole journal that nobody has open: every header, batch,
@@ -33,7 +38,11 @@ func Verify(dfs disk.FS, dir string) (Report, error) {
 	}
 	j.files.readOnly = true
 	defer j.files.closeAll()
-	rep := Report{Lineage: j.lineage, Generation: j.generation, Base: j.base}
+	trim, err := readTrim(dfs, dir, j.salt)
+	if err != nil {
+		return Report{}, fmt.Errorf("verify journal: %w", err)
+	}
+	rep := Report{cleanedBelow: trim.nextID, Lineage: j.lineage, Generation: j.generation, Base: j.base}
 	for _, c := range j.files.class {
 		if c == classRecord {
 			rep.RecordSegments++
@@ -86,6 +95,10 @@ func (rep *Report) count(r *recovery, e *entry) error {
 	rep.PayloadBytes += int64(e.rec.PayloadLen)
 	plain := make([]byte, e.rec.PayloadLen)
 	err := r.j.Read(e.addr, 0, plain)
+	if isGone(err) && e.addr.Segment < rep.cleanedBelow {
+		rep.Cleaned++
+		return nil
+	}
 	if err == nil && fs.Digest(plain) != e.rec.PayloadDigest {
 		c, _ := r.j.files.classOf(e.addr.Segment)
 		err = &fs.CorruptionError{File: r.j.files.path(segmentName(e.addr.Segment, c)), Offset: int64(e.addr.Offset),
