@@ -81,6 +81,8 @@ func (e *Engine) background(ctx context.Context) {
 			e.expireCheckpoints()
 			e.checkMu.Unlock()
 			e.wake() // what a full disk refused may work now
+			e.savePeers()
+			e.cleanSoon()
 		case <-e.kick:
 			e.report(e.reclaimAll(ctx))
 		}

@@ -2,7 +2,7 @@
 // makes it durable, the tree applies it. Recovery, following a source and
 // promotion use the same journal and the same Apply.
 //
-// Lock order: Engine.stageMu, Stage.mu, Engine.checkMu, Engine.treeLife,
+// Lock order: cleaner.mu, Engine.stageMu, Stage.mu, Engine.checkMu, Engine.treeLife,
 // Engine.mu (who may append), Engine.rw (tree against readers), Engine.holdMu.
 // Waiting for a client's durability holds none of them.
 package engine
@@ -49,6 +49,7 @@ type Options struct {
 	// CheckpointIdle is how long an unused checkpoint for a destination is
 	// kept. 0: ten minutes.
 	CheckpointIdle time.Duration
+	Clean          CleanOptions
 }
 
 // Mode says what an engine does with changes that clients ask for.
@@ -97,10 +98,14 @@ type Engine struct {
 	// clients added while read-only live here only.
 	localClients map[string]struct{}
 
-	space space
-	kick  chan struct{}
-	stop  context.CancelFunc
-	done  chan struct{}
+	space   space
+	cleaner cleaner
+	peers   peers
+	grown   atomic.Int64 // bytes appended since the cleaner was asked
+	kick    chan struct{}
+	life    context.Context // ends with Close
+	stop    context.CancelFunc
+	done    chan struct{}
 
 	stageMu     sync.Mutex
 	stage       *Stage
@@ -213,6 +218,7 @@ func (e *Engine) Close() error {
 	}
 	e.stop()
 	<-e.done
+	e.closeCleaner()
 	e.closeCheckpoints()
 	err := e.closeStage()
 	// A server may still be about its last requests: those that use the tree

@@ -31,6 +31,7 @@ func (e *Engine) Receive(recs []Incoming) error {
 	if Mode(e.mode.Load()) == Writer {
 		return errors.New("receive records: this replica is a writer")
 	}
+	e.noteReceiving(true)
 	for _, in := range recs {
 		if err := e.Err(); err != nil {
 			return err
@@ -42,6 +43,7 @@ func (e *Engine) Receive(recs []Incoming) error {
 		// The reserve is for what leads out of a full disk: a promotion, and
 		// removing. So a full destination stands still in good health.
 		if grows(m) && !e.space.ok() {
+			e.cleanSoon()
 			return fmt.Errorf("record %d: %w", in.Record.Seq, fs.ErrNoSpace)
 		}
 		if err := e.commit(in.Record, m, in.Payload); err != nil {
@@ -116,7 +118,7 @@ func (e *Engine) History() (fs.History, error) {
 		return fs.History{}, nil
 	}
 	h := fs.History{Lineage: e.lineage, Last: e.j.Durable()}
-	h.Base, _ = e.j.Base()
+	h.Base = e.j.Begin()
 	for _, s := range e.t.Epochs() {
 		if s.First <= h.Last.Seq { // the newest may not be durable yet
 			h.Epochs = append(h.Epochs, s)

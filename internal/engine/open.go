@@ -33,9 +33,11 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e.sweep(c)
 	e.adoptCheckpoints()
-	run, stop := context.WithCancel(context.Background())
-	e.stop = stop
-	go e.background(run)
+	if err := e.peers.load(&o); err != nil {
+		e.log.Warn("what the other replicas hold is not known; nothing is kept for them until they are heard of", "error", err)
+	}
+	e.life, e.stop = context.WithCancel(context.Background())
+	go e.background(e.life)
 	return e, nil
 }
 
@@ -55,6 +57,7 @@ func (e *Engine) recover(c *current) error {
 		return errors.Join(err, j.Close())
 	}
 	e.t = t
+	t.SetResolve(j.Locate)
 	if err := e.replay(); err != nil {
 		return errors.Join(err, t.Close(), j.Close())
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"github.com/holdfast-fs/holdfast/internal/engine/rules"
 	"github.com/holdfast-fs/holdfast/internal/engine/tree"
@@ -96,9 +97,25 @@ type piece struct {
 	from uint32
 }
 
+// movedTries is how often a read looks anew where its bytes are: the cleaner
+// moves a payload, and forgets where it was, at most once in a pass.
+const movedTries = 4
+
 // Read fills p from offset. The tree is consulted under the lock, the bytes
-// are read without it: a payload never changes where it lies.
-func (e *Engine) Read(_ context.Context, ino fs.Ino, offset uint64, p []byte) (n int, eof bool, err error) {
+// are read without it: a payload never changes, and the journal knows where one
+// is that was moved. Only when it was moved and the tree told so in between,
+// the tree is asked again.
+func (e *Engine) Read(ctx context.Context, ino fs.Ino, offset uint64, p []byte) (n int, eof bool, err error) {
+	for range movedTries {
+		n, eof, err = e.readOnce(ino, offset, p)
+		if !errors.Is(err, journal.ErrAbsent) || ctx.Err() != nil {
+			break
+		}
+	}
+	return n, eof, e.noteDamage(err)
+}
+
+func (e *Engine) readOnce(ino fs.Ino, offset uint64, p []byte) (n int, eof bool, err error) {
 	var pieces []piece
 	var j *journal.Journal
 	err = e.view(func(t *tree.Tree) error {
@@ -128,7 +145,7 @@ func (e *Engine) Read(_ context.Context, ino fs.Ino, offset uint64, p []byte) (n
 	}
 	for _, x := range pieces {
 		if err := j.Read(x.addr, x.from, x.p); err != nil {
-			return 0, false, e.noteDamage(err)
+			return 0, false, err
 		}
 	}
 	return n, eof, nil

@@ -65,6 +65,8 @@ type pairWorld struct {
 	other  *Engine
 	otherO Options
 	names  int
+	// cleaning: both sides clean their journals at random moments.
+	cleaning bool
 }
 
 func newPair(t *testing.T, seed uint64) *pairWorld {
@@ -93,7 +95,30 @@ func (p *pairWorld) steps(n int) {
 	p.t.Helper()
 	for range n {
 		p.step()
+		p.mayClean(20)
 	}
+}
+
+// mayClean cleans one side, one time in n. The writer keeps what the other one
+// lacks.
+func (p *pairWorld) mayClean(n int) {
+	p.t.Helper()
+	if !p.cleaning || p.rng.IntN(n) > 0 {
+		return
+	}
+	side := p.e
+	if p.rng.IntN(2) == 0 {
+		side = p.other
+	}
+	p.note("clean %s", side.o.ID)
+	ok(p.t, side.Clean(ctx))
+}
+
+// ack tells the writer what the other one holds.
+func (p *pairWorld) ack() {
+	p.t.Helper()
+	ok(p.t, p.other.Sync(ctx))
+	p.e.PeerHolds("other", p.other.Durable().Seq)
 }
 
 // transfer brings a checkpoint of the writer to the other one, which fork nil
@@ -149,6 +174,7 @@ func (p *pairWorld) transferOnce(name string, fork *fs.Pos, mayCut bool) error {
 		return fmt.Errorf("stage: %w", err)
 	}
 	for part := range info.Parts() {
+		p.mayClean(3)
 		if err := p.transferPart(s, name, part, mayCut); err != nil {
 			return err
 		}
@@ -184,6 +210,7 @@ func (p *pairWorld) transferPart(s *Stage, name string, part int, mayCut bool) e
 	if err != nil {
 		return err
 	}
+	p.mayClean(3)
 	if mayCut && p.rng.IntN(10) == 0 {
 		return errCut
 	}
@@ -193,9 +220,11 @@ func (p *pairWorld) transferPart(s *Stage, name string, part int, mayCut bool) e
 func TestAReplicaEqualsItsSourceAtEachPosition(t *testing.T) {
 	eachSeed(t, 4, func(t *testing.T, seed uint64) {
 		p := newPair(t, seed)
+		p.cleaning = seed%2 == 1
 		defer p.close()
 		p.steps(p.rng.IntN(400))
 		p.transfer(nil)
+		p.ack()
 		for range 20 {
 			p.steps(p.rng.IntN(40))
 			if p.rng.IntN(4) == 0 {
@@ -204,6 +233,7 @@ func TestAReplicaEqualsItsSourceAtEachPosition(t *testing.T) {
 			for range p.rng.IntN(3) {
 				pull(t, p.e, p.other, 1+p.rng.IntN(20))
 			}
+			p.ack()
 			if p.rng.IntN(3) == 0 {
 				settle(t, p.e)
 				catchUp(t, p.e, p.other)
@@ -218,9 +248,11 @@ func TestAReplicaEqualsItsSourceAtEachPosition(t *testing.T) {
 func TestFailoverAndFailback(t *testing.T) {
 	eachSeed(t, 6, func(t *testing.T, seed uint64) {
 		p := newPair(t, seed)
+		p.cleaning = seed%2 == 1
 		defer func() { p.close() }()
 		p.steps(p.rng.IntN(100))
 		p.transfer(nil)
+		p.ack()
 		for range 5 {
 			p.round()
 		}
@@ -234,6 +266,7 @@ func (p *pairWorld) round() {
 	ok(t, p.e.Sync(ctx))
 	for pull(t, p.e, p.other, 1+p.rng.IntN(30)) > 0 && p.rng.IntN(4) > 0 {
 	}
+	p.ack()
 	// The primary goes on and is lost. At times it goes on after that too.
 	p.steps(p.rng.IntN(40))
 	if p.rng.IntN(3) == 0 {
@@ -303,6 +336,7 @@ func (p *pairWorld) comeBack(lost []event) {
 	}
 	settle(t, p.e)
 	catchUp(t, p.e, p.other)
+	p.ack()
 }
 
 func (p *pairWorld) checkSalvage(before int, fork, last fs.Pos, lost []event) {

@@ -40,6 +40,13 @@ func (e *Engine) Scrub(ctx context.Context, pause func(ctx context.Context, byte
 			}
 			buf = slices.Grow(buf[:0], int(x.Length))[:x.Length]
 			err := j.Read(x.Addr, x.AddrFrom, buf)
+			if errors.Is(err, journal.ErrAbsent) {
+				// It may have been overwritten, or moved, since it was looked up.
+				_, _, err = e.Read(ctx, x.ino, x.Offset, buf)
+				if errors.Is(err, fs.ErrStale) {
+					continue
+				}
+			}
 			var damage *fs.CorruptionError
 			switch {
 			case errors.As(err, &damage):
@@ -57,15 +64,21 @@ func (e *Engine) Scrub(ctx context.Context, pause func(ctx context.Context, byte
 // errBatchFull ends the search for extents.
 var errBatchFull = errors.New("the batch is full")
 
-func (e *Engine) scrubBatch(cursor *[]byte) (j *journal.Journal, l []tree.Extent, err error) {
+// scrubbed is an extent of a file.
+type scrubbed struct {
+	tree.Extent
+	ino fs.Ino
+}
+
+func (e *Engine) scrubBatch(cursor *[]byte) (j *journal.Journal, l []scrubbed, err error) {
 	if !e.Whole() {
 		return nil, nil, nil
 	}
 	err = e.view(func(t *tree.Tree) error {
 		j = e.j
-		err := t.AllExtents(*cursor, func(key []byte, _ fs.Ino, x tree.Extent) error {
+		err := t.AllExtents(*cursor, func(key []byte, ino fs.Ino, x tree.Extent) error {
 			*cursor = append((*cursor)[:0], key...)
-			if l = append(l, x); len(l) == scrubBatch {
+			if l = append(l, scrubbed{x, ino}); len(l) == scrubBatch {
 				return errBatchFull
 			}
 			return nil

@@ -69,6 +69,28 @@ func (s *space) refresh() {
 	s.free, s.total = u.AvailBytes, u.TotalBytes
 }
 
+// pressure tells how full the disk is.
+func (s *space) pressure() pressure {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refresh()
+	switch {
+	case !s.known || s.free > 2*s.keep():
+		return roomy
+	case s.free > s.keep():
+		return tight
+	}
+	return diskFull
+}
+
+// size of the disk in bytes.
+func (s *space) size() (total uint64, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refresh()
+	return s.total, s.known
+}
+
 // report gives the total and what is free for users, in bytes.
 func (s *space) report() (total, free uint64) {
 	s.mu.Lock()

@@ -110,6 +110,8 @@ func (e *Engine) switchTo(s *Stage) (retired, error) {
 		}
 	}
 	s.t.SetDurable(e.journalDurable(s.j))
+	s.t.SetResolve(s.j.Locate)
+	e.peers.clear()
 	e.rw.Lock()
 	old := retired{t: e.t}
 	if s.own {

@@ -72,6 +72,7 @@ func (e *Engine) commit(r *fs.Record, m fs.Mutation, payload []byte) error {
 		return err
 	}
 	e.last = r.Pos()
+	e.noteGrown(len(r.Mutation) + len(payload))
 	if c, ok := m.(*fs.Create); ok && c.Ino == fs.MakeIno(r.Epoch, e.nextIno) {
 		e.nextIno++
 	}
@@ -102,7 +103,7 @@ func (e *Engine) change(decide func(v *tree.Tree, env rules.Env) (fs.Mutation, e
 	}
 	if m != nil {
 		if grows(m) && !e.space.ok() {
-			return fs.ErrNoSpace
+			return e.noSpace()
 		}
 		if err := e.append(m, nil, [16]byte{}); err != nil {
 			return err
@@ -162,7 +163,7 @@ func (e *Engine) Write(_ context.Context, r *fs.WriteRequest) (fs.WriteResult, e
 		return e.written(r.Ino, 0)
 	}
 	if !e.space.ok() {
-		return fs.WriteResult{}, fs.ErrNoSpace
+		return fs.WriteResult{}, e.noSpace()
 	}
 	if n != len(r.Data) {
 		digest = fs.Digest(r.Data[:n])

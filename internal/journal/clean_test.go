@@ -56,7 +56,7 @@ func (k *kept) forget() {
 
 // choose takes some of the closed segments: of the history a run of the oldest.
 func (k *kept) choose(j *Journal) (victims []Segment, pieces []Piece, err error) {
-	l, err := j.Closed()
+	l := j.Closed()
 	history := true
 	for _, s := range l {
 		take := k.rng.IntN(3) > 0
@@ -321,10 +321,7 @@ func TestReadersMeetTheTrimming(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer late.Close()
-	l, err := j.Closed()
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := j.Closed()
 	if err := j.Clean(noDeadline, l, allPieces(k, j, l), noPause); err != nil {
 		t.Fatal(err)
 	}
@@ -369,10 +366,7 @@ func TestMovedTwice(t *testing.T) {
 			j.pay = nil
 		}
 		j.payMu.Unlock()
-		l, err := j.Closed()
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := j.Closed()
 		var pieces []Piece
 		for _, p := range k.live {
 			to, from, _ := j.Locate(p.Addr, p.From, p.Length)
@@ -424,10 +418,7 @@ func TestDamageIsNotMoved(t *testing.T) {
 	if err := k.fill(j, 200); err != nil {
 		t.Fatal(err)
 	}
-	l, err := j.Closed()
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := j.Closed()
 	pieces := allPieces(k, j, l)
 	bad := pieces[len(pieces)/2]
 	c, _ := j.files.classOf(bad.Addr.Segment)

@@ -9,7 +9,9 @@ import (
 // Segment is one that is not written to any more.
 type Segment struct {
 	ID    uint64
-	Bytes int64 // on disk
+	Bytes int64 // on disk, once Measure was called
+	// Payloads: a payload segment; else a record segment, with small payloads in it.
+	Payloads bool
 	// History: a record segment whose records are part of the history; those
 	// are the ones in (Start, End]. Such segments go oldest first.
 	History    bool
@@ -25,7 +27,7 @@ type Segment struct {
 // Closed lists the segments that are not written to any more, by id. What is
 // appended after the call has no payload in them. Not to be called along with
 // Append or PutPayload.
-func (j *Journal) Closed() ([]Segment, error) {
+func (j *Journal) Closed() []Segment {
 	j.payMu.Lock()
 	filling := uint64(math.MaxUint64)
 	if j.pay != nil {
@@ -49,6 +51,7 @@ func (j *Journal) Closed() ([]Segment, error) {
 		case classes[i] == classPayload && id == filling, classes[i] == classRecord && id >= tail:
 			continue
 		case classes[i] == classPayload:
+			s.Payloads = true
 			s.Last = lastPayloadIn(ids, classes, i, segs, last)
 		case inHistory:
 			s.History, s.Stays = true, id == base
@@ -59,7 +62,7 @@ func (j *Journal) Closed() ([]Segment, error) {
 		}
 		l = append(l, s)
 	}
-	return l, j.measure(l)
+	return l
 }
 
 // lastPayloadIn bounds the records whose payload is in the i-th segment. Ids
@@ -79,16 +82,16 @@ func lastPayloadIn(ids []uint64, classes []class, i int, segs []segmentStart, la
 	return last
 }
 
-func (j *Journal) measure(l []Segment) error {
+// Measure asks the disk how large the segments are.
+func (j *Journal) Measure(l []Segment) error {
 	for i := range l {
-		sf, err := j.files.acquire(l[i].ID)
-		if err != nil {
-			return err
+		c := classRecord
+		if l[i].Payloads {
+			c = classPayload
 		}
-		st, err := sf.Stat()
-		j.files.release(sf)
+		st, err := j.o.FS.Stat(j.files.path(segmentName(l[i].ID, c)))
 		if err != nil {
-			return fmt.Errorf("segment %s: %w", sf.name, err)
+			return fmt.Errorf("size of a segment: %w", err)
 		}
 		l[i].Bytes = st.Size()
 	}

@@ -12,8 +12,13 @@ import (
 // cleaned away or lost depends on who asks: what the tree names must be there.
 type goneError struct{ c fs.CorruptionError }
 
+// ErrAbsent is what the error of Read is, beside a *fs.CorruptionError, when the
+// payload's segment is not there and no map leads on. Who took the address
+// from a tree a moment ago may find a new one there.
+var ErrAbsent = errors.New("the payload's segment does not exist")
+
 func (e *goneError) Error() string { return e.c.Error() }
-func (e *goneError) Unwrap() error { return &e.c }
+func (e *goneError) Unwrap() []error { return []error{&e.c, ErrAbsent} }
 
 func isGone(err error) bool {
 	var g *goneError

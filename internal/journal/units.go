@@ -98,3 +98,6 @@ func copyUnits(p, stored []byte, s span, segment uint64) (badAt uint64, err erro
 	}
 	return 0, nil
 }
+
+// Stored is how many bytes of disk n plain bytes of a payload take.
+func Stored(n uint32) int64 { return int64(storedLen(int(n))) }

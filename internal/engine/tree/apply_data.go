@@ -92,7 +92,7 @@ func (x *tx) cut(n *Inode, from, to uint64, limit int) (more bool, err error) {
 
 func (x *tx) cutOne(n *Inode, e Extent, from, to uint64) error {
 	if e.Offset < from {
-		left := e.Clip(0, from)
+		left := x.t.now(e.Clip(0, from))
 		if err := x.set(extentKey(n.Ino, left.Offset), left.encode()); err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (x *tx) cutOne(n *Inode, e Extent, from, to uint64) error {
 		return err
 	}
 	if e.End() > to {
-		right := e.Clip(to, toEnd)
+		right := x.t.now(e.Clip(to, toEnd))
 		if err := x.set(extentKey(n.Ino, right.Offset), right.encode()); err != nil {
 			return err
 		}

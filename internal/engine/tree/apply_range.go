@@ -42,7 +42,7 @@ func (x *tx) clone(m *fs.Clone) error {
 	err = x.t.Extents(m.Src, m.SrcOffset, m.SrcOffset+m.Length, func(e Extent) error {
 		e = e.Clip(m.SrcOffset, m.SrcOffset+m.Length)
 		e.Offset += m.DstOffset - m.SrcOffset
-		l = append(l, e)
+		l = append(l, x.t.now(e))
 		return nil
 	})
 	if err != nil {

@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -269,17 +268,7 @@ func (t *Tree) RawRange(after []byte, fn func(k, v []byte) error) error {
 
 // AllExtents calls fn for every extent behind the key after, in order.
 func (t *Tree) AllExtents(after []byte, fn func(key []byte, ino fs.Ino, e Extent) error) error {
-	lo := append(append([]byte(nil), after...), 0)
-	if len(after) == 0 {
-		lo = []byte{prefixExtent}
-	}
-	return t.scan(lo, []byte{prefixExtent + 1}, func(k, v []byte) error {
-		e, err := decodeExtent(binary.BigEndian.Uint64(k[9:]), v)
-		if err != nil {
-			return err
-		}
-		return fn(k, fs.Ino(binary.BigEndian.Uint64(k[1:])), e)
-	})
+	return allExtents(t.db, after, fn)
 }
 
 // Value gives the stored value of an element other than data, nil when the

@@ -77,9 +77,10 @@ type Tree struct {
 	closing chan struct{}
 	backlog *backlog
 
-	meta   Meta
-	epochs []fs.EpochStart
-	cache  *inodeCache
+	meta    Meta
+	epochs  []fs.EpochStart
+	cache   *inodeCache
+	resolve Resolve // nil: nothing was ever moved
 }
 
 // Open opens or creates the store in o.Dir. Call SetDurable before Apply.

@@ -1,0 +1,87 @@
+package tree
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/holdfast-fs/holdfast/internal/fs"
+)
+
+// Resolve tells where the bytes of an extent are now, if the cleaner of the
+// journal has moved them: bytes [from, from+length) of the payload at a.
+type Resolve func(a fs.Addr, from, length uint32) (to fs.Addr, toFrom uint32, moved bool)
+
+// SetResolve makes every extent that is written from now on bear its present
+// address, also one that is copied or split off from an older one. With it,
+// one pass of Readdress leaves no old address. To be set by who applies.
+func (t *Tree) SetResolve(f Resolve) { t.resolve = f }
+
+// now gives e with its present address.
+func (t *Tree) now(e Extent) Extent {
+	if t.resolve != nil {
+		if to, from, moved := t.resolve(e.Addr, e.AddrFrom, e.Length); moved {
+			e.Addr, e.AddrFrom = to, from
+		}
+	}
+	return e
+}
+
+// Extents calls fn for every extent behind the key after, in order of inode
+// and offset. key is valid during the call.
+func (s *Snapshot) Extents(after []byte, fn func(key []byte, e Extent) error) error {
+	return allExtents(s.s, after, func(k []byte, _ fs.Ino, e Extent) error { return fn(k, e) })
+}
+
+// readdressBatch extents are looked at in one step, which keeps others from
+// applying: some 100 microseconds.
+const readdressBatch = 256
+
+// Readdress gives the extents behind the key after their present addresses, as
+// many as one step looks at. next is where to go on, nil at the end. It changes
+// nothing that a client, a hash or a replica can see. Like Apply, it is for one
+// at a time, and not beside readers.
+func (t *Tree) Readdress(after []byte) (next []byte, changed int, err error) {
+	b := t.db.NewBatch()
+	defer b.Close()
+	looked := 0
+	err = allExtents(t.db, after, func(k []byte, ino fs.Ino, e Extent) error {
+		if looked == readdressBatch {
+			return errStop
+		}
+		looked++
+		next = append(next[:0], k...)
+		n := t.now(e)
+		if n.Addr == e.Addr {
+			return nil
+		}
+		changed++
+		return b.Set(extentKey(ino, n.Offset), n.encode(), nil)
+	})
+	switch {
+	case err == nil:
+		next = nil
+	case !errors.Is(err, errStop):
+		return nil, 0, err
+	}
+	if changed == 0 {
+		return next, 0, nil
+	}
+	t.backlog.added(b.Len())
+	return next, changed, b.Commit(pebble.NoSync)
+}
+
+func allExtents(r pebble.Reader, after []byte, fn func(key []byte, ino fs.Ino, e Extent) error) error {
+	lo := append(append([]byte(nil), after...), 0)
+	if len(after) == 0 {
+		lo = []byte{prefixExtent}
+	}
+	return scan(r, lo, []byte{prefixExtent + 1}, func(k, v []byte) error {
+		e, err := decodeExtent(binary.BigEndian.Uint64(k[9:]), v)
+		if err != nil {
+			return err
+		}
+		return fn(k, fs.Ino(binary.BigEndian.Uint64(k[1:])), e)
+	})
+}
