@@ -85,6 +85,7 @@ func (k *checker) config(c *Config) {
 	k.groups(c.SecurityGroups)
 	k.replication(&c.Replication)
 	k.scrub(&c.Scrub)
+	k.journal(&c.Journal)
 	k.listeners(c)
 }
 
@@ -194,6 +195,15 @@ func (k *checker) groups(all []SecurityGroup) {
 func (k *checker) scrub(s *Scrub) {
 	if n := *s.BytesPerSecond; n < 0 || n > 0 && n < minBandwidth {
 		k.bad("scrub.bytes_per_second", "%d is out of range: give bytes per second, %d at least, or 0 for no scrub", n, minBandwidth)
+	}
+}
+
+func (k *checker) journal(j *Journal) {
+	if j.HistoryHours < 1 || j.HistoryHours > maxHours {
+		k.bad("journal.history_hours", "%d is out of range: give 1 to %d", j.HistoryHours, maxHours)
+	}
+	if j.HistoryBytes != 0 && j.HistoryBytes < minHistory {
+		k.bad("journal.history_bytes", "%d is out of range: give %d at least, or 0 for a twentieth of the disk", j.HistoryBytes, minHistory)
 	}
 }
 

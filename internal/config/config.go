@@ -27,6 +27,7 @@ type Config struct {
 	SecurityGroups []SecurityGroup `yaml:"security_groups"`
 	Replication    Replication     `yaml:"replication"`
 	Scrub          Scrub           `yaml:"scrub"`
+	Journal        Journal         `yaml:"journal"`
 }
 
 // API is the endpoint of the EFS API.
@@ -168,6 +169,21 @@ type Scrub struct {
 	BytesPerSecond *int64 `yaml:"bytes_per_second"`
 }
 
+// Journal says how much of the history of changes is kept after it was
+// carried out and replicated. A replica that is left behind the history comes
+// back by comparing trees, which reads all of both, instead of by what changed.
+type Journal struct {
+	// HistoryHours that records are kept, 1 to 8760. Default 168: a week.
+	HistoryHours int `yaml:"history_hours"`
+	// HistoryBytes of records for each file system at most, 64 MiB at least, 0
+	// for a twentieth of the disk (default). Four times as much is kept for a
+	// replica that has not received it.
+	HistoryBytes int64 `yaml:"history_bytes"`
+}
+
+// HistoryAge is HistoryHours as a duration.
+func (j Journal) HistoryAge() time.Duration { return time.Duration(j.HistoryHours) * time.Hour }
+
 // Defaults, and bounds that are not EFS's.
 const (
 	defaultAPI   = "127.0.0.1:9400"
@@ -178,6 +194,9 @@ const (
 	minLease     = 5 // shorter, a busy client loses its state
 	maxSeconds   = 3600
 	minBandwidth = 64 << 10 // one batch within seconds
+	defaultHours = 7 * 24
+	maxHours     = 365 * 24
+	minHistory   = 64 << 20 // some segments
 	defaultScrub = 8 << 20  // a TiB within two days, and no disk is busy with it
 )
 
@@ -188,6 +207,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.NFS.GraceSeconds, c.NFS.LeaseSeconds)
 	setDefault(&c.NFS.MountTargetPort, nfsPort)
 	setDefault(&c.Replication.OnPeerUnreachable, PeerWait)
+	setDefault(&c.Journal.HistoryHours, defaultHours)
 	if c.Replication.CopySettings == nil {
 		yes := true
 		c.Replication.CopySettings = &yes

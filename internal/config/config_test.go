@@ -69,6 +69,8 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		{"replication: {bandwidth_limit: 1000}\n", "replication.bandwidth_limit: 1000 is out of range"},
 		{"replication: {bandwidth_limit: -1}\n", "or 0 for no limit"},
 		{"scrub: {bytes_per_second: 1000}\n", "scrub.bytes_per_second: 1000 is out of range"},
+		{"journal: {history_hours: -1}\n", "journal.history_hours: -1 is out of range"},
+		{"journal: {history_bytes: 1000}\n", "journal.history_bytes: 1000 is out of range"},
 		{"replication: {copy_settings: perhaps}\n", "line 8"},
 		{"replication: {bandwidth_limit: perhaps}\n", "line 8"},
 		{"limits: {nfs_connections: 1}\n", "unknown key limits"},

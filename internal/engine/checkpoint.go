@@ -45,23 +45,28 @@ type spec struct {
 	Whole    bool   `json:"whole"`
 	Fork     fs.Pos `json:"fork"`
 	WriteSet []byte `json:"write_set"`
+	// Narrowed: it was opened for the whole tree, then a comparison found what
+	// the destination lacks.
+	Narrowed bool `json:"narrowed,omitempty"`
 }
 
 // answers reports whether the checkpoint is for this fork: a name may have been
 // given twice.
 func (s *spec) answers(fork *fs.Pos) bool {
-	if s.Whole || fork == nil {
-		return s.Whole && fork == nil
+	if s.Whole || s.Narrowed || fork == nil {
+		return (s.Whole || s.Narrowed) && fork == nil
 	}
 	return s.Fork == *fork
 }
 
 // CheckpointInfo describes a checkpoint to a destination.
 type CheckpointInfo struct {
-	Pos    fs.Pos          `json:"position"`
-	Whole  bool            `json:"whole"`
-	Meta   tree.Meta       `json:"meta"`
-	Epochs []fs.EpochStart `json:"epochs"`
+	Pos   fs.Pos `json:"position"`
+	Whole bool   `json:"whole"`
+	// Narrowed: it holds what a comparison found, no more.
+	Narrowed bool            `json:"narrowed,omitempty"`
+	Meta     tree.Meta       `json:"meta"`
+	Epochs   []fs.EpochStart `json:"epochs"`
 }
 
 // OpenCheckpoint pins the tree at one durable position under a name, or finds
@@ -85,7 +90,44 @@ func (e *Engine) OpenCheckpoint(name string, fork *fs.Pos, theirs *writeset.Set)
 		return CheckpointInfo{}, err
 	}
 	defer e.releaseUser(c)
-	return CheckpointInfo{Pos: c.t.Meta().Applied, Whole: c.spec.Whole, Meta: c.t.Meta(), Epochs: c.t.Epochs()}, nil
+	return c.info(), nil
+}
+
+func (c *checkpoint) info() CheckpointInfo {
+	return CheckpointInfo{Pos: c.t.Meta().Applied, Whole: c.spec.Whole, Narrowed: c.spec.Narrowed, Meta: c.t.Meta(), Epochs: c.t.Epochs()}
+}
+
+// NarrowCheckpoint makes a checkpoint of the whole tree one of what a
+// destination has found that it lacks. Durable when it returns.
+func (e *Engine) NarrowCheckpoint(name string, diff *writeset.Set) (CheckpointInfo, error) {
+	if err := checkName(name); err != nil {
+		return CheckpointInfo{}, err
+	}
+	c, err := e.findCheckpoint(name)
+	if err != nil {
+		return CheckpointInfo{}, err
+	}
+	defer e.releaseUser(c)
+	e.checkMu.Lock()
+	defer e.checkMu.Unlock()
+	if !c.spec.Whole && !c.spec.Narrowed {
+		return CheckpointInfo{}, fmt.Errorf("checkpoint %s is of what changed since %s, not of the whole tree", name, c.spec.Fork)
+	}
+	next := c.spec
+	next.Whole, next.Narrowed, next.WriteSet = false, true, diff.Encode()
+	if err := e.writeSpec(c.dir, &next); err != nil {
+		return CheckpointInfo{}, err
+	}
+	c.spec, c.elements = next, diff.Elements()
+	return c.info(), nil
+}
+
+func (e *Engine) writeSpec(dir string, s *spec) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return disk.WriteFileAtomic(e.o.FS, filepath.Join(dir, checkpointSpec), b)
 }
 
 // checkName: names become file names.
@@ -207,16 +249,12 @@ func (e *Engine) fillCheckpoint(c *checkpoint, fork *fs.Pos, theirs *writeset.Se
 			return err
 		}
 	}
-	b, err := json.Marshal(c.spec)
-	if err != nil {
-		return err
-	}
 	for _, dir := range []string{filepath.Dir(c.dir), e.o.Dir} {
 		if err := disk.SyncDir(e.o.FS, dir); err != nil {
 			return err
 		}
 	}
-	return disk.WriteFileAtomic(e.o.FS, filepath.Join(c.dir, checkpointSpec), b)
+	return e.writeSpec(c.dir, &c.spec)
 }
 
 // unionSince joins both sides' write sets. Ours is taken up to the durable

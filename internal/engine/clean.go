@@ -122,6 +122,7 @@ type survey struct {
 	snap    *tree.Snapshot
 	roots   []holder
 	pos     fs.Pos
+	epochs  []fs.EpochStart
 	release func()
 }
 
@@ -189,7 +190,7 @@ func (e *Engine) surveyLocked() (*survey, error) {
 	if e.j == nil || e.t == nil || e.Err() != nil || e.last.Seq == 0 {
 		return nil, nil
 	}
-	s := &survey{j: e.j, t: e.t, pos: e.last}
+	s := &survey{j: e.j, t: e.t, pos: e.last, epochs: e.t.Epochs()}
 	pinned, err := e.pinCheckpoints(s)
 	if err != nil {
 		return nil, err
@@ -245,7 +246,11 @@ func (e *Engine) pinCheckpoints(s *survey) (pinned []*checkpoint, err error) {
 func (e *Engine) policy(s *survey) *cleanPolicy {
 	now := e.o.Now()
 	p := &cleanPolicy{flushed: s.pos.Seq, slack: e.o.Clean.slack(), pressure: e.space.pressure(), budget: cleanBudget, pieces: cleanPieces}
-	p.needRecords, p.needPayloads = e.peers.needs(now, s.pos.Seq)
+	p.needPayloads = e.peers.needs(now, s.pos.Seq)
+	p.needRecords = p.needPayloads
+	if seq, ok := e.forkNeed(s.j, s.epochs, now); ok {
+		p.needRecords = min(p.needRecords, seq)
+	}
 	for _, r := range s.roots {
 		if c, ok := r.(checkpointRoot); ok { // its stream will go on from there
 			seq := c.t.Meta().Applied.Seq

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/journal"
 )
 
 // peers knows how far the other replicas of the file system are, so that what
@@ -26,8 +27,6 @@ type peers struct {
 type peer struct {
 	// Seq: it holds the records up to here.
 	Seq uint64 `json:"sequence"`
-	// RecordsOnly: it will not ask for payloads, only for what was changed.
-	RecordsOnly bool `json:"records_only,omitempty"`
 	// Seen is when it was heard of last, in seconds since 1970.
 	Seen int64 `json:"seen"`
 }
@@ -48,18 +47,22 @@ const (
 )
 
 // PeerHolds tells that a replica, named for ever by its replication, holds the
-// records up to seq durably. Cheap: it may be called for each ack.
+// records up to seq durably. Cheap, but for the first time: it may be called
+// for each ack.
 func (e *Engine) PeerHolds(name string, seq uint64) {
-	e.peers.note(name, peer{Seq: seq, Seen: e.o.Now().Unix()})
+	if isNew := e.peers.note(name, peer{Seq: seq, Seen: e.o.Now().Unix()}); isNew {
+		e.savePeers() // of the others, what was heard last may be lost: then more is kept
+	}
 }
 
-func (p *peers) note(name string, x peer) {
+func (p *peers) note(name string, x peer) (isNew bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.m == nil {
 		p.m = map[string]peer{}
 	}
-	if _, known := p.m[name]; !known && len(p.m) >= maxPeers {
+	_, known := p.m[name]
+	if !known && len(p.m) >= maxPeers {
 		oldest := ""
 		for n, o := range p.m {
 			if oldest == "" || o.Seen < p.m[oldest].Seen {
@@ -70,24 +73,20 @@ func (p *peers) note(name string, x peer) {
 	}
 	p.dirty = p.dirty || p.m[name] != x
 	p.m[name] = x
+	return !known
 }
 
-// needs is the newest sequence that every peer holds, of records and of their
-// payloads; last when there is no peer.
-func (p *peers) needs(now time.Time, last uint64) (records, payloads uint64) {
+// needs is the newest sequence that every peer holds; last when there is none.
+func (p *peers) needs(now time.Time, last uint64) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	records, payloads = last, last
 	for _, x := range p.m {
 		if now.Sub(time.Unix(x.Seen, 0)) > peerForgotten {
 			continue
 		}
-		records = min(records, x.Seq)
-		if !x.RecordsOnly {
-			payloads = min(payloads, x.Seq)
-		}
+		last = min(last, x.Seq)
 	}
-	return records, payloads
+	return last
 }
 
 // clear forgets all: the history was replaced.
@@ -136,10 +135,36 @@ func (p *peers) save(o *Options) error {
 	return err
 }
 
-// noteFork keeps the records since the promotion for the replica that wrote
-// before: when it comes back it must be told what changed since then.
-func (e *Engine) noteFork(before fs.Pos) {
-	if before.Seq > 0 && before.Epoch.Member != e.epoch.Load().Member {
-		e.peers.note("fork-"+before.Epoch.String(), peer{Seq: before.Seq, RecordsOnly: true, Seen: e.o.Now().Unix()})
+// forkNeed is the sequence after which records are kept for the replica that
+// wrote before this one was promoted: when it comes back it must be told what
+// changed since then. ok is false when there is none, or it follows already.
+func (e *Engine) forkNeed(j *journal.Journal, epochs []fs.EpochStart, now time.Time) (seq uint64, ok bool) {
+	i := len(epochs) - 1
+	if i < 0 {
+		return 0, false
 	}
+	own := epochs[i].ID.Member
+	for i > 0 && epochs[i-1].ID.Member == own {
+		i--
+	}
+	if i == 0 {
+		return 0, false
+	}
+	seq = epochs[i].First - 1
+	if e.peers.anyBeyond(seq) || now.Sub(recordTime(j, seq, now)) > peerForgotten {
+		return 0, false
+	}
+	return seq, true
+}
+
+// anyBeyond reports whether a peer holds a record after seq.
+func (p *peers) anyBeyond(seq uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, x := range p.m {
+		if x.Seq > seq {
+			return true
+		}
+	}
+	return false
 }

@@ -41,11 +41,9 @@ func (e *Engine) beginWriting() (uint64, error) {
 	if Mode(e.mode.Load()) == Writer {
 		return e.last.Seq, nil
 	}
-	before := e.last
 	if err := e.beginEpoch(); err != nil {
 		return 0, fmt.Errorf("begin a new epoch: %w", err)
 	}
-	e.noteFork(before)
 	e.noteReceiving(false)
 	clients, err := e.t.Clients()
 	if err != nil {

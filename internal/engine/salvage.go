@@ -27,16 +27,23 @@ const (
 // Salvage describes records that never reached the other side, set aside
 // before a resync.
 type Salvage struct {
-	Format       int           `json:"format"`
-	ID           string        `json:"id"`
-	Lineage      string        `json:"lineage"`
-	Fork         fs.Pos        `json:"fork"`
-	Last         fs.Pos        `json:"last"`
-	FromSeq      uint64        `json:"from_seq"`
-	ToSeq        uint64        `json:"to_seq"`
-	Records      int           `json:"records"`
-	PayloadBytes uint64        `json:"payload_bytes"`
-	Paths        []SalvagePath `json:"paths"`
+	Format       int    `json:"format"`
+	ID           string `json:"id"`
+	Lineage      string `json:"lineage"`
+	Fork         fs.Pos `json:"fork"`
+	Last         fs.Pos `json:"last"`
+	FromSeq      uint64 `json:"from_seq"`
+	ToSeq        uint64 `json:"to_seq"`
+	Records      int    `json:"records"`
+	PayloadBytes uint64 `json:"payload_bytes"`
+	// PayloadsGone counts records whose bytes were overwritten later, and
+	// cleaned away: their frame in records.bin has no payload.
+	PayloadsGone int `json:"payloads_gone,omitempty"`
+	// Incomplete says what is missing: records since the fork that were not kept.
+	// Then Content holds this side's bytes of every file range that differed.
+	Incomplete string           `json:"incomplete,omitempty"`
+	Content    []SalvageContent `json:"content,omitempty"`
+	Paths      []SalvagePath    `json:"paths"`
 }
 
 // SalvagePath is one path that the salvaged records touched and how. Bytes of
@@ -49,8 +56,9 @@ type SalvagePath struct {
 // salvage writes the records after fork into a directory of their own:
 // records.bin, and manifest.json, which makes it count. Each record in
 // records.bin is: length 4, CRC32C 4 of what follows, record length 4, record,
-// payload; big-endian.
-func (e *Engine) salvage(fork fs.Pos) error {
+// payload; big-endian. staged is the tree that comes: where records are missing,
+// it tells what will be overwritten.
+func (e *Engine) salvage(fork fs.Pos, staged *tree.Tree) error {
 	last := e.Durable()
 	id := fmt.Sprintf("%016x-%016x-%s", fork.Seq+1, last.Seq, last.Chain.String()[:8])
 	dir := filepath.Join(e.o.Dir, salvageDir, id)
@@ -62,6 +70,13 @@ func (e *Engine) salvage(fork fs.Pos) error {
 	}
 	s := &Salvage{Format: salvageFormat, ID: id, Lineage: e.Lineage().String(), Fork: fork, Last: last, FromSeq: fork.Seq + 1, ToSeq: last.Seq}
 	paths := newPathFinder()
+	if begin := e.journalNow().Begin(); begin.Seq > fork.Seq {
+		s.FromSeq = begin.Seq + 1
+		s.Incomplete = fmt.Sprintf("records %d to %d were not kept for so long; content holds what differed", fork.Seq+1, begin.Seq)
+		if err := e.salvageContent(dir, staged, s, paths); err != nil {
+			return err
+		}
+	}
 	if err := e.salvageRecords(filepath.Join(dir, salvageRecords), s, paths); err != nil {
 		return err
 	}
@@ -92,8 +107,12 @@ func (e *Engine) salvageRecords(path string, s *Salvage, paths *pathFinder) (err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	var buf, payload []byte
-	err = e.eachRecord(s.Fork.Seq, s.Last.Seq, func(r *fs.Record, m fs.Mutation, en *journal.Entry) error {
-		if payload, err = en.Payload(payload[:0]); err != nil {
+	err = e.eachRecord(s.FromSeq-1, s.Last.Seq, func(r *fs.Record, m fs.Mutation, en *journal.Entry) error {
+		payload, err = en.Payload(payload[:0])
+		switch {
+		case errors.Is(err, journal.ErrCleaned):
+			s.PayloadsGone++
+		case err != nil:
 			return err
 		}
 		buf = appendSalvaged(buf[:0], r, payload)

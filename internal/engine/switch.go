@@ -49,7 +49,7 @@ func (s *Stage) finish() error {
 	}
 	e := s.e
 	if s.f.Fork != nil && s.f.Last.Seq > s.f.Fork.Seq {
-		if err := e.salvage(*s.f.Fork); err != nil {
+		if err := e.salvage(*s.f.Fork, s.t); err != nil {
 			return fmt.Errorf("salvage what never reached the other side: %w", err)
 		}
 	}

@@ -17,7 +17,7 @@ type goneError struct{ c fs.CorruptionError }
 // from a tree a moment ago may find a new one there.
 var ErrAbsent = errors.New("the payload's segment does not exist")
 
-func (e *goneError) Error() string { return e.c.Error() }
+func (e *goneError) Error() string   { return e.c.Error() }
 func (e *goneError) Unwrap() []error { return []error{&e.c, ErrAbsent} }
 
 func isGone(err error) bool {

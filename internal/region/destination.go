@@ -63,8 +63,17 @@ func (d destination) Staged() (c replica.Checkpoint, fork *fs.Pos, ok bool) {
 	if !ok {
 		return c, nil, false
 	}
-	meta, err := json.Marshal(info)
-	return replica.Checkpoint{Name: name, Pos: info.Pos, Parts: info.Parts(), Meta: meta}, fork, err == nil
+	c, err := checkpointOf(name, &info)
+	return c, fork, err == nil
+}
+
+// Differences implements replica.Destination.
+func (d destination) Differences(ctx context.Context, ask func(ctx context.Context, query []byte) ([]byte, error)) ([]byte, error) {
+	set, err := d.Engine.Differences(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	return set.Encode(), nil
 }
 
 type stage struct{ s *engine.Stage }

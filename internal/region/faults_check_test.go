@@ -39,6 +39,9 @@ func (w *simWorld) watch() {
 		return
 	}
 	pos := d.eng.Durable()
+	if h, err := s.eng.History(); err != nil || pos.Seq < h.Base.Seq {
+		return // the source has trimmed what would tell
+	}
 	isPrefix := pos.Seq > 0 && d.eng.Lineage() == s.eng.Lineage() && s.has(pos)
 	switch {
 	case w.prefix && !isPrefix:

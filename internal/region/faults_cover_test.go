@@ -48,13 +48,16 @@ const (
 	sawClockBehind       situation = "the other region's clock was minutes behind"
 	sawClockJump         situation = "a region's clock jumped"
 	sawFailoverBack      situation = "a failover back to a region that was resynchronised"
+	sawCleaned           situation = "a journal was cleaned"
+	sawCleanedInTransfer situation = "a journal was cleaned during a transfer"
 	sawCrashOldInFailove situation = "the old primary crashed after the failover"
 )
 
 var allSituations = []situation{sawCrashSource, sawCrashDest, sawCrashBoth, sawCrashInRecovery, sawCrashInBootstrap, sawCrashInResync,
 	sawCrashInPromotion, sawCut, sawCutInTransfer, sawOneWay, sawSlow, sawBrittle, sawFullSource, sawFullDest, sawStopped, sawFailover, sawFailoverLost,
 	sawFailoverNoLoss, sawSourceDead, sawZombie, sawZombieRestart, sawLearned, sawDivergence, sawSalvage, sawSwitchover, sawStageResumed,
-	sawReplacedDest, sawReplacedOld, sawEmptySource, sawOtherSource, sawClockBehind, sawClockJump, sawFailoverBack, sawCrashOldInFailove}
+	sawReplacedDest, sawReplacedOld, sawEmptySource, sawOtherSource, sawClockBehind, sawClockJump, sawFailoverBack, sawCrashOldInFailove,
+	sawCleaned, sawCleanedInTransfer}
 
 // coverage counts what the simulations of one run met. Safe for concurrent use.
 type coverage struct {

@@ -148,7 +148,8 @@ func (s *simSite) use(m *disk.Mem) {
 	}
 	s.o = engine.Options{FS: s.disk, Dir: "/" + s.id, ID: s.id, Region: fmt.Sprintf("region-%d", s.n), Now: s.now,
 		Rand: &lockedReader{r: rand.NewChaCha8(key)}, Logger: slog.New(slog.DiscardHandler),
-		RecordSegmentBytes: 64 << 10, PayloadSegmentBytes: 1 << 20}
+		RecordSegmentBytes: 64 << 10, PayloadSegmentBytes: 1 << 20,
+		Clean: engine.CleanOptions{Off: true, HistoryAge: time.Nanosecond, HistoryBytes: 1, PeerBytes: 1 << 40, SlackBytes: 1}}
 }
 
 // lockedReader makes a reader safe for concurrent use.
@@ -199,10 +200,17 @@ func (s *simSite) open() {
 		s.w.fail(fmt.Sprintf("open region %d", s.n), err)
 	}
 	s.setEngine(e)
-	s.server = replica.NewServer(replica.ServerConfig{Lookup: s.lookup, Clock: s.w.quick(s), Logger: slog.New(slog.DiscardHandler)})
+	s.server = replica.NewServer(replica.ServerConfig{Lookup: s.lookup, OnAck: s.noteAck, Clock: s.w.quick(s), Logger: slog.New(slog.DiscardHandler)})
 	s.web = &http.Server{Handler: s.server, ErrorLog: quiet(slog.New(slog.DiscardHandler))}
 	l, web := s.w.net.listen(s.n), s.web
 	go func() { _ = web.Serve(l) }()
+}
+
+// noteAck tells the engine what the other region holds, as a region does.
+func (s *simSite) noteAck(_, replication string, pos fs.Pos) {
+	if s.impostor == nil {
+		s.eng.PeerHolds(replication, pos.Seq)
+	}
 }
 
 // follow starts a follower of the other region.

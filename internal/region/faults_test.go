@@ -110,6 +110,8 @@ func (w *simWorld) step() {
 		{8, d.eng != nil, func() { w.crashSoon(d) }},
 		{25, s.eng == nil, func() { w.reopen(s) }},
 		{25, d.eng == nil, func() { w.reopen(d) }},
+		{10, s.eng != nil && !s.disk.isFull(), func() { w.clean(s) }},
+		{10, d.eng != nil && !d.disk.isFull(), func() { w.clean(d) }},
 		{5, true, w.disturbLine},
 		{8, true, func() { w.note("the line heals"); w.net.heal() }},
 		{4, s.eng != nil && (!joined || w.prefix), func() { w.note("region %d fills up", s.n); s.disk.setFull(true) }},
@@ -142,6 +144,22 @@ func (w *simWorld) step() {
 		}
 	}
 	w.watch()
+}
+
+// clean lets a region's cleaner take all that it may. A crash may come meanwhile.
+func (w *simWorld) clean(s *simSite) {
+	w.t.Helper()
+	w.note("region %d cleans its journal", s.n)
+	before := s.eng.CleanStats()
+	if err := s.eng.Clean(ctx); err != nil {
+		w.ok("clean", err)
+	}
+	if s.eng.CleanStats().Segments > before.Segments {
+		w.count(sawCleaned)
+		if w.transferring() {
+			w.count(sawCleanedInTransfer)
+		}
+	}
 }
 
 // deaths carries through what the disks have decided: a machine whose copy was

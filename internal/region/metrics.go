@@ -80,12 +80,15 @@ var (
 	appliedDesc  = prometheus.NewDesc("holdfast_file_system_applied_sequence", "Newest applied record.", labels, nil)
 	durableDesc  = prometheus.NewDesc("holdfast_file_system_durable_sequence", "Newest durable record.", labels, nil)
 	writableDesc = prometheus.NewDesc("holdfast_file_system_writable", "1 while changes are accepted.", labels, nil)
+	journalDesc  = prometheus.NewDesc("holdfast_file_system_journal_bytes", "Disk space of the journal: file data, history, and what is not cleaned yet.", labels, nil)
+	freedDesc    = prometheus.NewDesc("holdfast_cleaner_freed_bytes_total", "Disk space that the cleaner has given back, net.", labels, nil)
+	copiedDesc   = prometheus.NewDesc("holdfast_cleaner_copied_bytes_total", "Bytes that the cleaner has copied for that.", labels, nil)
 	failedDesc   = prometheus.NewDesc("holdfast_file_system_failed", "1 when it stopped after a fault, or a read has met damage.", labels, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (m volumeMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{bytesDesc, filesDesc, appliedDesc, durableDesc, writableDesc, failedDesc} {
+	for _, d := range []*prometheus.Desc{bytesDesc, filesDesc, appliedDesc, durableDesc, writableDesc, failedDesc, journalDesc, freedDesc, copiedDesc} {
 		ch <- d
 	}
 }
@@ -106,9 +109,13 @@ func (m volumeMetrics) Collect(ch chan<- prometheus.Metric) {
 		}{
 			{bytesDesc, float64(t.BytesUsed)}, {filesDesc, float64(t.Files)}, {appliedDesc, float64(t.Applied.Seq)},
 			{durableDesc, float64(e.Durable().Seq)}, {writableDesc, oneIf(!e.ReadOnly())}, {failedDesc, oneIf(fault(e) != nil)},
+			{journalDesc, float64(e.JournalBytes())},
 		} {
 			ch <- prometheus.MustNewConstMetric(g.d, prometheus.GaugeValue, g.v, id)
 		}
+		c := e.CleanStats()
+		ch <- prometheus.MustNewConstMetric(freedDesc, prometheus.CounterValue, float64(c.Freed), id)
+		ch <- prometheus.MustNewConstMetric(copiedDesc, prometheus.CounterValue, float64(c.Copied), id)
 	}
 }
 

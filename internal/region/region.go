@@ -27,6 +27,7 @@ import (
 	"github.com/holdfast-fs/holdfast/internal/control/efsapi"
 	"github.com/holdfast-fs/holdfast/internal/control/journallog"
 	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/engine"
 	"github.com/holdfast-fs/holdfast/internal/nfs"
 	"github.com/holdfast-fs/holdfast/internal/replica"
 )
@@ -99,14 +100,15 @@ func (r *Region) wire() (err error) {
 	r.cache = pebble.NewCache(treeCacheBytes)
 	r.volumes = newVolumes(volumeEnv{fs: d, dir: filepath.Join(cfg.DataDir, "file-systems"), region: cfg.Region, cache: r.cache,
 		now: time.Now, rand: rand.Reader, log: log, registry: r.registry, http: peers.client, peerURL: peers.url,
-		bandwidth: cfg.Replication.BandwidthLimit})
+		bandwidth: cfg.Replication.BandwidthLimit,
+		clean:     engine.CleanOptions{HistoryAge: cfg.Journal.HistoryAge(), HistoryBytes: cfg.Journal.HistoryBytes}})
 	if err := r.newNFS(); err != nil {
 		return err
 	}
 	if err := r.newControl(d, peers); err != nil {
 		return err
 	}
-	r.replica = replica.NewServer(replica.ServerConfig{Lookup: r.lookup, Logger: log, Registerer: r.registry})
+	r.replica = replica.NewServer(replica.ServerConfig{Lookup: r.lookup, OnAck: r.volumes.acked, Logger: log, Registerer: r.registry})
 	r.registerMetrics()
 	return nil
 }

@@ -65,6 +65,9 @@ func (r *records) TryNext() (*fs.Record, []byte, bool, error) {
 
 func (r *records) payload(en *journal.Entry) (*fs.Record, []byte, error) {
 	p, err := en.Payload(r.buf)
+	if errors.Is(err, journal.ErrCleaned) {
+		return nil, nil, fmt.Errorf("%w: %w", replica.ErrTrimmed, err)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("payload of record %d: %w", en.Record.Seq, err)
 	}
@@ -75,6 +78,15 @@ func (r *records) payload(en *journal.Entry) (*fs.Record, []byte, error) {
 }
 
 func (r *records) Close() { r.r.Close() }
+
+// acked tells an engine what its destination holds, so that the rest is kept.
+func (v *volumes) acked(id, replication string, pos fs.Pos) {
+	if x := v.get(id); x != nil {
+		if e := x.engine(); e != nil {
+			e.PeerHolds(replication, pos.Seq)
+		}
+	}
+}
 
 func (s source) OpenCheckpoint(_ context.Context, name string, fork *fs.Pos, ws []byte) (replica.Checkpoint, error) {
 	var set *writeset.Set
@@ -88,14 +100,38 @@ func (s source) OpenCheckpoint(_ context.Context, name string, fork *fs.Pos, ws 
 	if err != nil {
 		return replica.Checkpoint{}, trimmed(err)
 	}
-	meta, err := json.Marshal(info)
-	return replica.Checkpoint{Name: name, Pos: info.Pos, Parts: info.Parts(), Meta: meta}, err
+	return checkpointOf(name, &info)
 }
 
-func (s source) Items(_ context.Context, name string, part, _ int, cursor []byte, fn func(replica.Item) error) error {
-	err := s.Engine.Items(name, part, cursor, func(it engine.Item) error { return fn(replica.Item(it)) })
+func checkpointOf(name string, info *engine.CheckpointInfo) (replica.Checkpoint, error) {
+	meta, err := json.Marshal(info)
+	return replica.Checkpoint{Name: name, Pos: info.Pos, Parts: info.Parts(), Meta: meta, Narrowed: info.Narrowed}, err
+}
+
+func (s source) Compare(_ context.Context, name string, query []byte) ([]byte, error) {
+	answer, err := s.AnswerCompare(name, query)
+	return answer, noCheckpoint(err)
+}
+
+func (s source) Narrow(_ context.Context, name string, ws []byte) (replica.Checkpoint, error) {
+	set := &writeset.Set{}
+	if err := set.Decode(ws); err != nil {
+		return replica.Checkpoint{}, err
+	}
+	info, err := s.NarrowCheckpoint(name, set)
+	if err != nil {
+		return replica.Checkpoint{}, noCheckpoint(err)
+	}
+	return checkpointOf(name, &info)
+}
+
+func noCheckpoint(err error) error {
 	if errors.Is(err, engine.ErrNoCheckpoint) {
 		return fmt.Errorf("%w: %w", replica.ErrNoCheckpoint, err)
 	}
 	return err
+}
+
+func (s source) Items(_ context.Context, name string, part, _ int, cursor []byte, fn func(replica.Item) error) error {
+	return noCheckpoint(s.Engine.Items(name, part, cursor, func(it engine.Item) error { return fn(replica.Item(it)) }))
 }

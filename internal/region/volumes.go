@@ -44,6 +44,7 @@ type volumeEnv struct {
 	http      func(region string) *http.Client
 	peerURL   func(region string) (string, bool)
 	bandwidth int64
+	clean     engine.CleanOptions
 }
 
 type randReader interface{ Read([]byte) (int, error) }
@@ -81,7 +82,7 @@ func newVolumes(env volumeEnv) *volumes {
 
 func (v *volumes) options(id string) engine.Options {
 	return engine.Options{FS: v.env.fs, Dir: filepath.Join(v.env.dir, id), ID: id, Region: v.env.region,
-		Now: v.env.now, Rand: v.env.rand, Logger: v.env.log, Cache: v.env.cache}
+		Now: v.env.now, Rand: v.env.rand, Logger: v.env.log, Cache: v.env.cache, Clean: v.env.clean}
 }
 
 func (v *volumes) get(id string) *volume {

@@ -22,9 +22,13 @@ var (
 // to follow it.
 type plan struct {
 	// fork is the sequence to resync from, if both journals still know it and
-	// agree on it; 0 asks for the whole tree.
+	// agree on it; 0 asks for the whole tree, or, with compare, for what differs.
 	fork uint64
-	why  string
+	// compare: both trees are of one lineage, and little may differ. forked is
+	// the last sequence that the histories share by their epochs; 0: none.
+	compare bool
+	forked  uint64
+	why     string
 }
 
 // decide compares the histories. An error means that nothing may be taken from
@@ -48,11 +52,11 @@ func decide(dest, src *fs.History, want fs.Lineage, allowReplace bool) (plan, er
 	seq, ok := fs.Fork(dest, src)
 	switch {
 	case !ok || seq == 0:
-		return plan{why: "the histories share no epoch"}, nil
+		return plan{compare: true, why: "the histories share no epoch"}, nil
 	case seq < dest.Base.Seq:
-		return plan{why: fmt.Sprintf("the destination's journal begins after record %d, the histories fork at %d", dest.Base.Seq, seq)}, nil
+		return plan{compare: true, forked: seq, why: fmt.Sprintf("the destination's journal begins after record %d, the histories fork at %d", dest.Base.Seq, seq)}, nil
 	case seq < src.Base.Seq:
-		return plan{why: fmt.Sprintf("the source's journal begins after record %d, the histories fork at %d", src.Base.Seq, seq)}, nil
+		return plan{compare: true, forked: seq, why: fmt.Sprintf("the source's journal begins after record %d, the histories fork at %d", src.Base.Seq, seq)}, nil
 	}
 	return plan{fork: seq, why: fmt.Sprintf("the histories fork at record %d", seq)}, nil
 }

@@ -38,6 +38,12 @@ type Source interface {
 	Items(ctx context.Context, name string, part, parts int, cursor []byte, fn func(Item) error) error
 	// ReleaseCheckpoint drops the pin; unknown names are fine.
 	ReleaseCheckpoint(name string) error
+
+	// Compare answers a query of a destination's Differences about a checkpoint
+	// of the whole tree. Both are opaque here.
+	Compare(ctx context.Context, name string, query []byte) (answer []byte, err error)
+	// Narrow makes a checkpoint of the whole tree one of writeSet only.
+	Narrow(ctx context.Context, name string, writeSet []byte) (Checkpoint, error)
 }
 
 // Records is a reader of durable records. Not safe for concurrent use.
@@ -57,6 +63,8 @@ type Checkpoint struct {
 	Pos   fs.Pos
 	Parts int
 	Meta  []byte
+	// Narrowed: a comparison found what it holds.
+	Narrowed bool
 }
 
 // Item is one piece of a checkpoint.
@@ -94,6 +102,9 @@ type Destination interface {
 	// of the same name goes on where it was (also after a restart); one of
 	// another name is discarded. fork is nil for a whole tree.
 	Stage(ctx context.Context, c Checkpoint, fork *fs.Pos) (Stage, error)
+	// Differences finds, by queries to the source's Compare, what the checkpoint
+	// holds that this side does not, and the other way round, as a write set.
+	Differences(ctx context.Context, ask func(ctx context.Context, query []byte) (answer []byte, err error)) (writeSet []byte, err error)
 }
 
 // StageKeeper is what a Destination should be too: it tells of the stage that

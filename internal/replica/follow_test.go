@@ -212,19 +212,27 @@ func TestDivergedDestinationIsResynced(t *testing.T) {
 	p.untilEqual()
 }
 
-func TestTrimmedJournalNeedsAWholeTree(t *testing.T) {
+// A destination that was away for longer than history is kept takes what
+// differs, no more.
+func TestTrimmedJournalNeedsAComparison(t *testing.T) {
 	src, dest := newFake(testLineage, 1), newEmpty()
 	p := newPair(t, src, dest, false)
 	p.run()
 	fill(src, 40, 10)
 	p.untilEqual()
 	p.halt()
+	src.put(5, []byte("changed"))
 	fill(src, 41, 50)
 	src.trim(40)
+	_, handedOut := watchItems(src, 1000)
+	const changed = 51
 	p.run()
 	p.untilEqual()
-	if s := p.f.Status(); s.Transfer != TransferBootstrap {
-		t.Errorf("transfer %q, want a bootstrap", s.Transfer)
+	if s := p.f.Status(); s.Transfer != TransferResync {
+		t.Errorf("transfer %q, want a resync", s.Transfer)
+	}
+	if n := int(handedOut.Load()); n == 0 || n > changed {
+		t.Errorf("%d items for %d changes", n, changed)
 	}
 	if len(src.opened) != 2 {
 		t.Errorf("checkpoints %v, want two", src.opened)

@@ -90,6 +90,7 @@ type Follower struct {
 
 	// Of Run's goroutine only:
 	followed bool
+	gap      bool        // the source has not all payloads after our position
 	stage    *unfinished // the transfer to go on with
 	lost     string      // name of a checkpoint that the source no longer has
 	release  string      // checkpoint that can go once the stream runs

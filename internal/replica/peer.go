@@ -161,8 +161,24 @@ func (p *peer) openCheckpoint(ctx context.Context, name string, fork *fs.Pos, wr
 	if fork != nil {
 		q.Set(keyFork, posText(*fork))
 	}
+	return p.checkpoint(ctx, callOpen, name, q, writeSet)
+}
+
+// narrow tells the source what a comparison found.
+func (p *peer) narrow(ctx context.Context, name string, writeSet []byte) (Checkpoint, error) {
+	return p.checkpoint(ctx, callNarrow, name, url.Values{keyName: {name}}, writeSet)
+}
+
+// compare carries a query of a comparison.
+func (p *peer) compare(ctx context.Context, name string, query []byte) ([]byte, error) {
+	var w wireAnswer
+	err := p.call(ctx, openWithin, http.MethodPost, callCompare, url.Values{keyName: {name}}, query, &w)
+	return w.Answer, err
+}
+
+func (p *peer) checkpoint(ctx context.Context, call, name string, q url.Values, body []byte) (Checkpoint, error) {
 	var w wireCheckpoint
-	if err := p.call(ctx, openWithin, http.MethodPost, callOpen, q, writeSet, &w); err != nil {
+	if err := p.call(ctx, openWithin, http.MethodPost, call, q, body, &w); err != nil {
 		return Checkpoint{}, err
 	}
 	if w.Name != name || w.Parts < 1 || w.Parts > maxParts {

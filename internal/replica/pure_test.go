@@ -72,6 +72,11 @@ func TestDecide(t *testing.T) {
 		if !errors.Is(err, c.err) || p.fork != c.fork {
 			t.Errorf("%s: fork %d, error %v; want %d, %v", c.name, p.fork, err, c.fork, c.err)
 		}
+		// Of one lineage, and no fork point that both journals know: compare.
+		compare := err == nil && c.fork == 0 && c.dest.Lineage == testLineage
+		if p.compare != compare {
+			t.Errorf("%s: compare %v, want %v", c.name, p.compare, compare)
+		}
 	}
 }
 

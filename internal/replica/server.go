@@ -125,6 +125,8 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET "+prefix+callPosition, s.simple(0, s.servePosition))
 	s.mux.HandleFunc("POST "+prefix+callAck, s.simple(maxAckBody, s.serveAck))
 	s.mux.HandleFunc("POST "+prefix+callOpen, s.simple(s.cfg.Limits.WriteSetBytes, s.serveOpen))
+	s.mux.HandleFunc("POST "+prefix+callCompare, s.simple(maxQuery, s.serveCompare))
+	s.mux.HandleFunc("POST "+prefix+callNarrow, s.simple(s.cfg.Limits.WriteSetBytes, s.serveNarrow))
 	s.mux.HandleFunc("POST "+prefix+callRelease, s.simple(0, s.serveRelease))
 }
 

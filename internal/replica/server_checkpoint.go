@@ -26,7 +26,38 @@ func (s *Server) serveOpen(r *request, writeSet []byte) (any, error) {
 		return nil, err
 	}
 	r.log.Info("checkpoint opened", "name", name, "pos", c.Pos, "fork", fork, "write_set_bytes", len(writeSet))
-	return wireCheckpoint{Name: name, Pos: c.Pos, Parts: min(max(c.Parts, 1), maxParts), Meta: c.Meta}, nil
+	return onWire(c), nil
+}
+
+func onWire(c Checkpoint) wireCheckpoint {
+	return wireCheckpoint{Name: c.Name, Pos: c.Pos, Parts: min(max(c.Parts, 1), maxParts), Meta: c.Meta, Narrowed: c.Narrowed}
+}
+
+// maxQuery bounds a query of a comparison, in bytes: two keys.
+const maxQuery = 256 << 10
+
+// serveCompare answers one query of a comparison.
+func (s *Server) serveCompare(r *request, query []byte) (any, error) {
+	name := r.URL.Query().Get(keyName)
+	if !validName(name) {
+		return nil, badRequest(fmt.Errorf("checkpoint name %.80q", name))
+	}
+	answer, err := r.src.Compare(r.Context(), name, query)
+	return wireAnswer{answer}, err
+}
+
+// serveNarrow takes what a comparison found. The body is a write set.
+func (s *Server) serveNarrow(r *request, writeSet []byte) (any, error) {
+	name := r.URL.Query().Get(keyName)
+	if !validName(name) {
+		return nil, badRequest(fmt.Errorf("checkpoint name %.80q", name))
+	}
+	c, err := r.src.Narrow(r.Context(), name, writeSet)
+	if err != nil {
+		return nil, err
+	}
+	r.log.Info("checkpoint narrowed to what differs", "name", name, "pos", c.Pos, "write_set_bytes", len(writeSet))
+	return onWire(c), nil
 }
 
 // parseFork reads a fork point, which must be a position of the source: what

@@ -177,6 +177,9 @@ func (s *Server) handshake(hr *http.Request) (*request, Records, error) {
 	diverged := func(why string) error {
 		return &refusal{Code: codeDiverged, History: toWire(h), Message: fmt.Sprintf("the source does not have position %s: %s", pos, why)}
 	}
+	if hr.URL.Query().Has(keyResync) {
+		return nil, nil, diverged("it asks for a resync, because a payload after it was cleaned away")
+	}
 	has, err := r.src.Has(pos)
 	switch {
 	case errors.Is(err, ErrTrimmed) || err == nil && has && pos.Seq < h.Base.Seq:

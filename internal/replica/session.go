@@ -39,9 +39,17 @@ func (f *Follower) session(ctx context.Context) error {
 	if h.Lineage != f.cfg.Lineage {
 		have = fs.Pos{} // of other data: to be replaced
 	}
-	stream, err := f.peer.openFrames(ctx, callStream, url.Values{keyPos: {posText(have)}}, false)
+	q := url.Values{keyPos: {posText(have)}}
+	if f.gap {
+		q.Set(keyResync, "1")
+	}
+	stream, err := f.peer.openFrames(ctx, callStream, q, false)
 	if err == nil {
-		return f.follow(ctx, stream, have)
+		err = f.follow(ctx, stream, have)
+		// The records are there, but not all payloads any more: what changed
+		// can be fetched, how it changed can not.
+		f.gap = errors.Is(err, ErrTrimmed)
+		return err
 	}
 	var r *refusal
 	if !errors.As(err, &r) || r.History == nil {

@@ -27,7 +27,7 @@ func (u *unfinished) hasFork(fork *fs.Pos) bool {
 }
 
 func (u *unfinished) is(c Checkpoint) bool {
-	return u.c.Name == c.Name && u.c.Pos == c.Pos && u.c.Parts == c.Parts
+	return u.c.Narrowed == c.Narrowed && u.c.Name == c.Name && u.c.Pos == c.Pos && u.c.Parts == c.Parts
 }
 
 // catchUp brings the destination to a position that the source has, by what
@@ -45,11 +45,25 @@ func (f *Follower) catchUp(ctx context.Context, dest, src *fs.History) error {
 	var fork *fs.Pos
 	var writeSet []byte
 	if p.fork > 0 {
-		if fork, writeSet, p.why, err = f.forkPoint(ctx, p); err != nil {
+		if fork, writeSet, p, err = f.forkPoint(ctx, p); err != nil {
 			return err
 		}
 	}
-	err = f.transfer(ctx, fork, writeSet, p.why)
+	switch {
+	case fork != nil:
+		err = f.transfer(ctx, fork, writeSet, p.why)
+	case p.compare:
+		forked := fs.Pos{Seq: p.forked}
+		if known, perr := f.cfg.Dest.PosAt(forked.Seq); perr == nil {
+			forked = known
+		}
+		err = f.compare(ctx, &forked, p.why)
+	default:
+		err = f.transfer(ctx, nil, nil, p.why)
+	}
+	if err == nil {
+		f.gap = false
+	}
 	if errors.Is(err, ErrNoCheckpoint) && f.stage != nil {
 		f.log.Warn("the source lost the checkpoint; the transfer starts anew", "name", f.stage.c.Name)
 		f.lost, f.stage = f.stage.c.Name, nil
@@ -58,26 +72,29 @@ func (f *Follower) catchUp(ctx context.Context, dest, src *fs.History) error {
 }
 
 // forkPoint checks that both sides agree on the fork point and gathers what
-// this side changed since. A nil fork point means that the whole tree is needed.
-func (f *Follower) forkPoint(ctx context.Context, p plan) (fork *fs.Pos, writeSet []byte, why string, err error) {
+// this side changed since. Without a fork point the plan becomes a comparison.
+func (f *Follower) forkPoint(ctx context.Context, p plan) (fork *fs.Pos, writeSet []byte, next plan, err error) {
+	instead := func(forked uint64, why string) (*fs.Pos, []byte, plan, error) {
+		return nil, nil, plan{compare: true, forked: forked, why: why}, nil
+	}
 	atSource := func(seq uint64) (fs.Pos, error) { return f.peer.posAt(ctx, seq) }
 	pos, same, err := sameAt(f.cfg.Dest.PosAt, atSource, p.fork)
 	if err != nil {
-		return nil, nil, "", err
+		return nil, nil, p, err
 	}
 	if !same {
-		return nil, nil, fmt.Sprintf("the sides do not agree on record %d", p.fork), nil
+		return instead(0, fmt.Sprintf("the sides do not agree on record %d", p.fork))
 	}
 	writeSet, err = f.cfg.Dest.WriteSet(pos)
 	switch {
 	case errors.Is(err, ErrTrimmed):
-		return nil, nil, fmt.Sprintf("the destination no longer knows what it changed since record %d", p.fork), nil
+		return instead(p.fork, fmt.Sprintf("the destination no longer knows what it changed since record %d", p.fork))
 	case err != nil:
-		return nil, nil, "", fmt.Errorf("write set since record %d: %w", p.fork, err)
+		return nil, nil, p, fmt.Errorf("write set since record %d: %w", p.fork, err)
 	case len(writeSet) > maxWriteSet:
-		return nil, nil, "the destination changed too much to list", nil
+		return instead(p.fork, "the destination changed too much to list")
 	}
-	return &pos, writeSet, p.why, nil
+	return &pos, writeSet, p, nil
 }
 
 func kindOf(fork *fs.Pos) (TransferKind, uint64) {
@@ -89,11 +106,16 @@ func kindOf(fork *fs.Pos) (TransferKind, uint64) {
 
 // transfer fetches a checkpoint, or the rest of one, and switches to it.
 func (f *Follower) transfer(ctx context.Context, fork *fs.Pos, writeSet []byte, why string) error {
-	kind, shared := kindOf(fork)
 	c, resumed, err := f.openCheckpoint(ctx, fork, writeSet)
 	if err != nil {
 		return err
 	}
+	return f.fetch(ctx, c, resumed, fork, why)
+}
+
+// fetch receives a checkpoint, or the rest of it, and switches to it.
+func (f *Follower) fetch(ctx context.Context, c Checkpoint, resumed bool, fork *fs.Pos, why string) error {
+	kind, shared := kindOf(fork)
 	stage, err := f.cfg.Dest.Stage(ctx, c, fork)
 	if err != nil {
 		return f.cannot("prepare", err)
@@ -130,7 +152,7 @@ func (f *Follower) cannot(what string, err error) error {
 // openCheckpoint goes on with an unfinished transfer if the source still has
 // its checkpoint, and begins a new one under a new name otherwise.
 func (f *Follower) openCheckpoint(ctx context.Context, fork *fs.Pos, writeSet []byte) (c Checkpoint, resumed bool, err error) {
-	if old := f.left(); old != nil && old.hasFork(fork) {
+	if old := f.left(); old != nil && !old.c.Narrowed && old.hasFork(fork) {
 		c, err := f.peer.openCheckpoint(ctx, old.c.Name, fork, writeSet)
 		if err == nil && old.is(c) {
 			return c, true, nil

@@ -154,7 +154,8 @@ func TestResyncSendsWhatChangedOnly(t *testing.T) {
 	}
 }
 
-// A fork point whose chain differs is none, whatever the epochs say.
+// A fork point whose chain differs is none, whatever the epochs say: the trees
+// are compared, and all that this side has is set aside.
 func TestForkPointWithAnotherChainIsNotUsed(t *testing.T) {
 	src, dest := newFake(testLineage, 1), newFake(testLineage, 1)
 	fill(src, 80, 10)
@@ -164,7 +165,7 @@ func TestForkPointWithAnotherChainIsNotUsed(t *testing.T) {
 	p := newPair(t, src, dest, false)
 	p.run()
 	p.untilEqual()
-	if s := p.f.Status(); s.Transfer != TransferBootstrap {
-		t.Errorf("transfer %q, want a bootstrap", s.Transfer)
+	if s := p.f.Status(); s.Transfer != TransferResync || len(dest.salvaged) != 12 {
+		t.Errorf("transfer %q, salvaged %v, want a resync that salvages all 12", s.Transfer, dest.salvaged)
 	}
 }

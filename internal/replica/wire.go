@@ -27,6 +27,8 @@ const (
 	callOpen     = "checkpoint/open"
 	callItems    = "checkpoint/items"
 	callRelease  = "checkpoint/release"
+	callCompare  = "checkpoint/compare"
+	callNarrow   = "checkpoint/narrow"
 
 	keyLevel   = "level"
 	keyLineage = "lineage"
@@ -37,6 +39,7 @@ const (
 	keyPart    = "part"
 	keyParts   = "parts"
 	keyCursor  = "cursor"
+	keyResync  = "resync"
 
 	frameContentType = "application/vnd.holdfast.replication.v1"
 )
@@ -184,6 +187,13 @@ type wireCheckpoint struct {
 	Pos   fs.Pos `json:"pos"`
 	Parts int    `json:"parts"`
 	Meta  []byte `json:"meta,omitempty"`
+	// Narrowed: a comparison found what it holds.
+	Narrowed bool `json:"narrowed,omitempty"`
+}
+
+// wireAnswer is the answer to a compare.
+type wireAnswer struct {
+	Answer []byte `json:"answer"`
 }
 
 func posText(p fs.Pos) string { return hex.EncodeToString(fs.AppendPos(nil, p)) }
