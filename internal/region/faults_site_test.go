@@ -150,6 +150,9 @@ func (s *simSite) use(m *disk.Mem) {
 		Rand: &lockedReader{r: rand.NewChaCha8(key)}, Logger: slog.New(slog.DiscardHandler),
 		RecordSegmentBytes: 64 << 10, PayloadSegmentBytes: 1 << 20,
 		Clean: engine.CleanOptions{Off: true, HistoryAge: time.Nanosecond, HistoryBytes: 1, PeerBytes: 1 << 40, SlackBytes: 1}}
+	if s.w.neglect {
+		s.o.Clean.PeerBytes = 1
+	}
 }
 
 // lockedReader makes a reader safe for concurrent use.
@@ -219,7 +222,7 @@ func (s *simSite) follow(lineage fs.Lineage, other *simSite, replication string)
 	tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.w.net.dial(ctx, s.n) }
 	f, err := replica.NewFollower(replica.FollowerConfig{Dest: destination{source{s.eng}, lineage}, HTTP: &http.Client{Transport: tr},
 		BaseURL: "http://peer", FileSystemID: other.id, ReplicationID: replication, Lineage: lineage, AllowReplace: true,
-		Clock: s.w.quick(s), Rand: s.o.Rand, Parallel: 2, Logger: s.w.logger(s), BandwidthLimit: []int64{0, 8 << 10}[s.w.rng.IntN(2)]})
+		Clock: s.w.quick(s), Rand: s.o.Rand, Parallel: 2, Logger: s.w.logger(s), BandwidthLimit: []int64{0, 64 << 10}[s.w.rng.IntN(2)]})
 	if err != nil {
 		s.w.fail("follow", err)
 	}

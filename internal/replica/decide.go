@@ -87,7 +87,8 @@ func checkOwn(dest *fs.History, want fs.Lineage, allowReplace bool) error {
 }
 
 // sameAt compares what both sides say of a fork point. A side whose journal
-// was trimmed since the histories were read cannot tell: then they differ.
+// was trimmed since the histories were read cannot tell: then the position is
+// zero, and they are not the same.
 func sameAt(dest, src func(seq uint64) (fs.Pos, error), seq uint64) (fs.Pos, bool, error) {
 	a, err := dest(seq)
 	if errors.Is(err, ErrTrimmed) {

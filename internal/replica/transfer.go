@@ -82,7 +82,10 @@ func (f *Follower) forkPoint(ctx context.Context, p plan) (fork *fs.Pos, writeSe
 	if err != nil {
 		return nil, nil, p, err
 	}
-	if !same {
+	switch {
+	case !same && pos == (fs.Pos{}):
+		return instead(p.fork, fmt.Sprintf("the history was trimmed beyond record %d, where the sides part", p.fork))
+	case !same:
 		return instead(0, fmt.Sprintf("the sides do not agree on record %d", p.fork))
 	}
 	writeSet, err = f.cfg.Dest.WriteSet(pos)
