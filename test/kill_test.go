@@ -167,9 +167,18 @@ func atWork(t testing.TB, hs []*hammer, fn func()) {
 }
 
 // rounds is how often the kill tests go round; soaks go on for a time.
-func rounds(n int) func(i int) bool {
+// soakTests share the time of HOLDFAST_SOAK.
+const soakTests = 3
+
+// soakTime is how long each soak runs, if somebody asked for long ones.
+func soakTime() (d time.Duration, ok bool) {
 	d, err := time.ParseDuration(os.Getenv("HOLDFAST_SOAK"))
-	if err != nil {
+	return d / soakTests, err == nil
+}
+
+func rounds(n int) func(i int) bool {
+	d, ok := soakTime()
+	if !ok {
 		return func(i int) bool { return i < n }
 	}
 	end := time.Now().Add(d)

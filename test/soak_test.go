@@ -233,11 +233,19 @@ func newSoakStory(t *testing.T) *story {
 	for _, r := range s.R {
 		r.Stop(t)
 		r.Edit(t, "  mount_target_port:", "  lease_seconds: 5\n  mount_target_port:")
+		littleHistory(t, r)
 		r.Start(t)
 	}
 	s.usFS = s.create("story")
 	s.euFS = s.replicate(s.us, s.usFS, s.eu, "")
 	return s
+}
+
+// littleHistory lets a stopped region keep as little history as it may, so that
+// cleaners have work.
+func littleHistory(t *testing.T, r *harness.Region) {
+	t.Helper()
+	r.Edit(t, "  history_hours: 168", "  history_hours: 1\n  history_bytes: 67108864")
 }
 
 type nsDialer struct{ ns *harness.Namespace }
