@@ -203,3 +203,38 @@ func TestDamagedTreeIsNamed(t *testing.T) {
 		return err
 	})
 }
+
+// TestDamageIsRepairedFromTheOtherRegion: a destination meets damage, gets the
+// bytes from its source, says so, and is ready again; and so does the source.
+func TestDamageIsRepairedFromTheOtherRegion(t *testing.T) {
+	s := newLocalStory(t)
+	c := s.us.Client(t, s.usFS)
+	want := s.populate(c, "/large", 6, 300<<10)
+	c.Close()
+	s.equal(s.us, s.usFS, s.eu, s.euFS)
+	for i, side := range []struct {
+		r  *harness.Region
+		id string
+	}{{s.eu, s.euFS}, {s.us, s.usFS}} {
+		name := fmt.Sprintf("/large/%d", i+1)
+		side.r.Stop(t)
+		flip(t, filepath.Join(side.r.DataDir(), "file-systems", side.id), want[name][100_000:100_064])
+		side.r.Start(t)
+		harness.Eventually(t, 90*time.Second, "the damage is repaired", func() error {
+			if n := side.r.Metric(t, "holdfast_scrub_repaired_total", side.id); n != 1 {
+				return fmt.Errorf("%v extents were repaired", n)
+			}
+			status, text, err := side.r.Ready()
+			if err == nil && status != http.StatusOK {
+				err = errors.New(text)
+			}
+			return err
+		})
+		c := side.r.Client(t, side.id)
+		if n := noWrongData(t, c, want); n != 0 {
+			t.Errorf("%s: %d files cannot be read after the repair", side.r.Name, n)
+		}
+		c.Close()
+		s.equal(s.us, s.usFS, s.eu, s.euFS)
+	}
+}

@@ -166,7 +166,6 @@ func atWork(t testing.TB, hs []*hammer, fn func()) {
 	}
 }
 
-// rounds is how often the kill tests go round; soaks go on for a time.
 // soakTests share the time of HOLDFAST_SOAK.
 const soakTests = 3
 
@@ -176,6 +175,7 @@ func soakTime() (d time.Duration, ok bool) {
 	return d / soakTests, err == nil
 }
 
+// rounds is how often the kill tests go round; soaks go on for a time.
 func rounds(n int) func(i int) bool {
 	d, ok := soakTime()
 	if !ok {

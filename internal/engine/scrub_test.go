@@ -26,7 +26,7 @@ func TestScrubReadsEverythingAndTellsOfDamage(t *testing.T) {
 	}
 	var paused int
 	count := func(_ context.Context, n int) error { paused += n; return nil }
-	s := must[ScrubStats](t)(e.Scrub(ctx, count))
+	s := must[ScrubStats](t)(e.Scrub(ctx, count, nil))
 	if s != (ScrubStats{Extents: files, Bytes: files * size}) || paused != files*size || e.Damage() != nil {
 		t.Fatalf("%+v, paused for %d bytes, %v", s, paused, e.Damage())
 	}
@@ -47,13 +47,13 @@ func TestScrubReadsEverythingAndTellsOfDamage(t *testing.T) {
 	}
 	e = reopen(t, o)
 	defer func() { ok(t, e.Close()) }()
-	s = must[ScrubStats](t)(e.Scrub(ctx, count))
+	s = must[ScrubStats](t)(e.Scrub(ctx, count, nil))
 	var damage *fs.CorruptionError
 	if s.Damaged != 1 || s.Extents != files || !errors.As(e.Damage(), &damage) || !strings.HasSuffix(damage.File, ".pay") {
 		t.Fatalf("%+v, %v", s, e.Damage())
 	}
 	stop := errors.New("stop")
-	if s, err := e.Scrub(ctx, func(context.Context, int) error { return stop }); err != stop || s.Extents != 0 {
+	if s, err := e.Scrub(ctx, func(context.Context, int) error { return stop }, nil); err != stop || s.Extents != 0 {
 		t.Fatalf("stopped at once: %+v, %v", s, err)
 	}
 }

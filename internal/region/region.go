@@ -53,6 +53,7 @@ type Region struct {
 	registry *prometheus.Registry
 	cache    *pebble.Cache
 	volumes  *volumes
+	peers    *peers
 	control  *control.Control
 	nfs      *nfs.Server
 	replica  *replica.Server
@@ -97,6 +98,7 @@ func (r *Region) wire() (err error) {
 		urls[p.Region] = p.URL
 	}
 	peers := newPeers(urls, tlsConf.client)
+	r.peers = peers
 	r.cache = pebble.NewCache(treeCacheBytes)
 	r.volumes = newVolumes(volumeEnv{fs: d, dir: filepath.Join(cfg.DataDir, "file-systems"), region: cfg.Region, cache: r.cache,
 		now: time.Now, rand: rand.Reader, log: log, registry: r.registry, http: peers.client, peerURL: peers.url,
@@ -208,7 +210,7 @@ func (r *Region) start(ctx context.Context, spawn func(string, func(context.Cont
 	if err := r.control.Start(ctx); err != nil {
 		return err
 	}
-	spawn("scrub", newScrubber(r.volumes, *r.cfg.Scrub.BytesPerSecond, r.log, r.registry).run)
+	spawn("scrub", newScrubber(r.volumes, r.peers.fetchRun, *r.cfg.Scrub.BytesPerSecond, r.log, r.registry).run)
 	spawn(keyAPI, serveHTTP(ls[keyAPI], &http.Server{Handler: api, ErrorLog: quiet(r.log)}))
 	spawn(keyNFS, func(ctx context.Context) error { return r.nfs.Serve(ctx, ls[keyNFS], nfs.PseudoRoot()) })
 	return nil
@@ -278,6 +280,7 @@ func (r *Region) peerHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(replica.PathPrefix, r.replica)
 	mux.Handle(controlPrefix, controlHandler{r.control, r.log})
+	mux.Handle(runPath, runHandler{r.volumes, r.log})
 	return mux
 }
 

@@ -11,12 +11,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-fs/holdfast/internal/engine"
+	"github.com/holdfast-fs/holdfast/internal/fs"
 )
 
 const (
 	// scrubPause lies between two passes over all file systems: data rots
 	// slowly, and disks are worn by reading too.
 	scrubPause = 24 * time.Hour
+	// scrubLook is how often it looks whether a client has met damage: then that
+	// file system is scrubbed, and repaired, at once.
+	scrubLook = 15 * time.Second
 	// scrubDelay keeps the scrub out of the way of a start.
 	scrubDelay = 10 * time.Second
 	// scrubStep is the least that is waited for at once: timers are coarse.
@@ -30,18 +34,22 @@ type scrubber struct {
 	bytesPerSecond int64
 	log            *slog.Logger
 	sleep          func(ctx context.Context, d time.Duration) error
+	// fetch gets the bytes of damaged data from another region.
+	fetch func(ctx context.Context, l fs.Lineage, r engine.Run) ([]byte, error)
 
-	bytes, damaged *prometheus.CounterVec
-	passes         prometheus.Counter
-	debt           time.Duration // of the rate; of run's goroutine
+	bytes, damaged, repaired *prometheus.CounterVec
+	passes                   prometheus.Counter
+	debt                     time.Duration     // of the rate; of run's goroutine
+	known                    map[string]string // damage that a pass could not repair, by file system; likewise
 }
 
-func newScrubber(v *volumes, bytesPerSecond int64, log *slog.Logger, reg prometheus.Registerer) *scrubber {
-	s := &scrubber{engines: v.engines, bytesPerSecond: bytesPerSecond, log: log, sleep: sleepFor,
-		bytes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_scrub_bytes_total", Help: "Bytes of file data that the scrub has read."}, labels),
-		damaged: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_scrub_damaged_total", Help: "Extents that the scrub found damaged, counted anew in each pass."}, labels),
-		passes:  prometheus.NewCounter(prometheus.CounterOpts{Name: "holdfast_scrub_passes_total", Help: "Passes over all file systems that the scrub has finished."})}
-	reg.MustRegister(s.bytes, s.damaged, s.passes)
+func newScrubber(v *volumes, fetch func(context.Context, fs.Lineage, engine.Run) ([]byte, error), bytesPerSecond int64, log *slog.Logger, reg prometheus.Registerer) *scrubber {
+	s := &scrubber{engines: v.engines, known: make(map[string]string), bytesPerSecond: bytesPerSecond, log: log, sleep: sleepFor, fetch: fetch,
+		repaired: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_scrub_repaired_total", Help: "Damaged extents that got their bytes again from another region."}, labels),
+		bytes:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_scrub_bytes_total", Help: "Bytes of file data that the scrub has read."}, labels),
+		damaged:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_scrub_damaged_total", Help: "Extents that the scrub found damaged, counted anew in each pass."}, labels),
+		passes:   prometheus.NewCounter(prometheus.CounterOpts{Name: "holdfast_scrub_passes_total", Help: "Passes over all file systems that the scrub has finished."})}
+	reg.MustRegister(s.bytes, s.damaged, s.repaired, s.passes)
 	return s
 }
 
@@ -75,17 +83,45 @@ func (s *scrubber) run(ctx context.Context) error {
 	if s.bytesPerSecond <= 0 {
 		return nil
 	}
-	for wait := scrubDelay; s.sleep(ctx, wait) == nil; wait = scrubPause {
-		s.pass(ctx)
+	for s.sleep(ctx, scrubDelay) == nil {
+		s.pass(ctx, s.engines())
+		for waited := time.Duration(0); waited < scrubPause; waited += scrubLook {
+			if s.sleep(ctx, scrubLook) != nil {
+				return nil
+			}
+			if l := s.newlyDamaged(); len(l) > 0 {
+				s.pass(ctx, l)
+			}
+		}
 	}
 	return nil
 }
 
-func (s *scrubber) pass(ctx context.Context) {
-	all := s.engines()
+// newlyDamaged are the file systems of which a client has met damage that no
+// pass has looked at yet.
+func (s *scrubber) newlyDamaged() map[string]*engine.Engine {
+	l := make(map[string]*engine.Engine)
+	for id, e := range s.engines() {
+		err := e.Damage()
+		if err != nil && s.known[id] != err.Error() {
+			l[id] = e
+		}
+	}
+	return l
+}
+
+// pass scrubs these file systems, by id.
+func (s *scrubber) pass(ctx context.Context, all map[string]*engine.Engine) {
 	var sum engine.ScrubStats
 	for _, id := range slices.Sorted(maps.Keys(all)) {
-		st, err := all[id].Scrub(ctx, s.pace)
+		e := all[id]
+		st, err := e.Scrub(ctx, s.pace, func(ctx context.Context, r engine.Run) ([]byte, error) { return s.fetch(ctx, e.Lineage(), r) })
+		delete(s.known, id)
+		if err := e.Damage(); err != nil {
+			s.known[id] = err.Error()
+		}
+		s.repaired.WithLabelValues(id).Add(float64(st.Repaired))
+		sum.Repaired += st.Repaired
 		s.bytes.WithLabelValues(id).Add(float64(st.Bytes))
 		s.damaged.WithLabelValues(id).Add(float64(st.Damaged))
 		sum.Bytes, sum.Extents, sum.Damaged = sum.Bytes+st.Bytes, sum.Extents+st.Extents, sum.Damaged+st.Damaged
@@ -97,7 +133,7 @@ func (s *scrubber) pass(ctx context.Context) {
 		}
 	}
 	s.passes.Inc()
-	s.log.Info("scrubbed", "file_systems", len(all), "bytes", sum.Bytes, "damaged_extents", sum.Damaged)
+	s.log.Info("scrubbed", "file_systems", len(all), "bytes", sum.Bytes, "damaged_extents", sum.Damaged, "repaired", sum.Repaired)
 }
 
 // pace keeps the rate.

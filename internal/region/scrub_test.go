@@ -39,12 +39,12 @@ func TestScrubKeepsItsRateAndCounts(t *testing.T) {
 	}
 	v, reg := newVolumes(volumeEnv{}), prometheus.NewRegistry()
 	v.slot("fs-1").opened(e)
-	s := newScrubber(v, 1<<20, slog.New(slog.DiscardHandler), reg)
+	s := newScrubber(v, nil, 1<<20, slog.New(slog.DiscardHandler), reg)
 	run, stop := context.WithCancel(ctx)
 	var waits []time.Duration
 	s.sleep = func(_ context.Context, d time.Duration) error {
 		waits = append(waits, d)
-		if d == scrubPause {
+		if d == scrubLook {
 			stop()
 		}
 		return run.Err()
@@ -56,7 +56,7 @@ func TestScrubKeepsItsRateAndCounts(t *testing.T) {
 	for _, d := range waits[1 : len(waits)-1] {
 		sum += d
 	}
-	if waits[0] != scrubDelay || sum != 4*time.Second || waits[len(waits)-1] != scrubPause {
+	if waits[0] != scrubDelay || sum != 4*time.Second || waits[len(waits)-1] != scrubLook {
 		t.Errorf("waited for %v", waits)
 	}
 	families, err := reg.Gather()

@@ -85,3 +85,21 @@ func allExtents(r pebble.Reader, after []byte, fn func(key []byte, ino fs.Ino, e
 		return fn(k, fs.Ino(binary.BigEndian.Uint64(k[1:])), e)
 	})
 }
+
+// Replace gives an extent another address, where the same bytes are stored: old
+// is damaged. false: the extent is no longer what it was. Like Apply.
+func (t *Tree) Replace(ino fs.Ino, old Extent, a fs.Addr) (bool, error) {
+	k := extentKey(ino, old.Offset)
+	v, err := t.get(k)
+	if err != nil || v == nil {
+		return false, err
+	}
+	now, err := decodeExtent(old.Offset, v)
+	if err != nil || now != old {
+		return false, err
+	}
+	now.Addr, now.AddrFrom = a, 0
+	b := now.encode()
+	t.backlog.added(len(k) + len(b))
+	return true, t.db.Set(k, b, pebble.NoSync)
+}
