@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,14 +18,16 @@ import (
 )
 
 func newCheckCommand() *cobra.Command {
-	var fast bool
+	var fast, repair bool
 	c := &cobra.Command{
 		Use:   "check DATA_DIR",
-		Short: "Check a stopped region's file systems; changes nothing",
+		Short: "Check a stopped region's file systems; changes nothing without --repair",
 		Long: "Checks every file system in a region's data directory: segments, checksums, chain and payloads of its journal,\n" +
 			"the tree against itself (names, link counts, extents, counters) and against the journal. The region must be stopped.\n" +
-			"Exit status 1 when anything is damaged. What to do then: see docs/operations.md.",
-		Example: "  holdfast check /var/lib/holdfast/data",
+			"Exit status 1 when anything is damaged. What to do then: see docs/operations.md.\n" +
+			"With --repair, what follows from the rest of a tree (link counts, counters, lists, the second form of directory entries) is\n" +
+			"written anew, and each change is told. Lost or damaged data is not made up: another region has it, or a backup.",
+		Example: "  holdfast check /var/lib/holdfast/data\n  holdfast check --repair /var/lib/holdfast/data",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			d := disk.Real()
@@ -43,22 +47,30 @@ func newCheckCommand() *cobra.Command {
 				if !strings.HasPrefix(id, "fs-") {
 					continue
 				}
-				o := engine.Options{FS: d, Dir: filepath.Join(dir, id), ID: id, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+				o := engine.Options{FS: d, Dir: filepath.Join(dir, id), ID: id, Now: time.Now, Rand: rand.Reader,
+					Clean: engine.CleanOptions{Off: true}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 				r, err := engine.Check(o, !fast)
 				if err != nil {
 					r.Problems = append(r.Problems, err.Error())
 				}
 				printCheck(cmd, id, &r)
+				if repair && len(r.Problems) > 0 {
+					r = repairOne(cmd, id, o, !fast)
+				}
 				if len(r.Problems) > 0 {
 					damaged++
 				}
 			}
 			if damaged > 0 {
+				if repair {
+					return fmt.Errorf("%d file systems are still damaged; see the guide, under damage", damaged)
+				}
 				return fmt.Errorf("%d file systems are damaged; nothing was changed", damaged)
 			}
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&repair, "repair", false, "write anew what follows from the rest of a tree")
 	c.Flags().BoolVar(&fast, "fast", false, "do not read the bytes of every extent")
 	return c
 }
@@ -77,4 +89,19 @@ func printCheck(cmd *cobra.Command, id string, r *engine.CheckReport) {
 	if len(r.Problems) == 0 {
 		fmt.Fprintf(w, "%s: everything verifies\n", id)
 	}
+}
+
+// repairOne mends what it can, says what it did, and checks again.
+func repairOne(cmd *cobra.Command, id string, o engine.Options, payloads bool) engine.CheckReport {
+	w := cmd.OutOrStdout()
+	err := engine.Repair(cmd.Context(), o, func(s string) { fmt.Fprintf(w, "%s: REPAIRED: %s\n", id, s) })
+	if err != nil {
+		fmt.Fprintf(w, "%s: not repaired: %s\n", id, err)
+	}
+	r, err := engine.Check(o, payloads)
+	if err != nil {
+		r.Problems = append(r.Problems, err.Error())
+	}
+	printCheck(cmd, id, &r)
+	return r
 }

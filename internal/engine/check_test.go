@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/fs"
 )
@@ -54,5 +56,31 @@ func TestCheckFindsADamagedPayload(t *testing.T) {
 	r := must[CheckReport](t)(Check(o, true))
 	if len(r.Problems) == 0 || !strings.Contains(strings.Join(r.Problems, "\n"), ".pay at offset") {
 		t.Errorf("problems: %q, want one that names the payload segment", r.Problems)
+	}
+}
+
+// TestRepairMendsAndSaysSo: a whole file system, with its journal.
+func TestRepairMendsAndSaysSo(t *testing.T) {
+	d := disk.NewMem()
+	o := checkedTree(t, d)
+	ok(t, Repair(ctx, o, func(s string) { t.Errorf("a good file system was changed: %s", s) }))
+	db := must[*pebble.DB](t)(pebble.Open(filepath.Join(o.Dir, firstTree), &pebble.Options{FS: d, DisableWAL: true, FormatMajorVersion: pebble.FormatTableFormatV6}))
+	ok(t, db.DeleteRange([]byte("c"), []byte("d"), pebble.NoSync)) // the entries by cookie
+	ok(t, db.Flush())
+	ok(t, db.Close())
+	if r := must[CheckReport](t)(Check(o, true)); len(r.Problems) == 0 {
+		t.Fatal("the damage is not found")
+	}
+	did := 0
+	ok(t, Repair(ctx, o, func(string) { did++ }))
+	if r := must[CheckReport](t)(Check(o, true)); len(r.Problems) != 0 || did != 4 {
+		t.Errorf("%d changes, left: %q", did, r.Problems)
+	}
+	e := reopen(t, o)
+	defer func() { ok(t, e.Close()) }()
+	names := 0
+	must[bool](t)(e.ReadDir(fs.RootIno, 0, func(fs.DirEntry) bool { names++; return true }))
+	if names != 2 {
+		t.Errorf("%d names in the root", names)
 	}
 }

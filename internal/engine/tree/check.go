@@ -46,6 +46,15 @@ type CheckStats struct {
 // 200 bytes each. Nobody may apply meanwhile.
 func (t *Tree) Check(payload func(Extent) error, report func(string)) (CheckStats, error) {
 	c := &checker{t: t, report: report, payload: payload, inodes: make(map[fs.Ino]*checkedInode)}
+	if err := c.scan(); err != nil {
+		return c.stats(), err
+	}
+	c.conclude()
+	return c.stats(), nil
+}
+
+// scan looks at every key.
+func (c *checker) scan() error {
 	for _, step := range []struct {
 		prefix byte
 		fn     func(k, v []byte) error
@@ -53,12 +62,11 @@ func (t *Tree) Check(payload func(Extent) error, report func(string)) (CheckStat
 		{prefixInode, c.inode}, {prefixEntry, c.entry}, {prefixCookie, c.cookie}, {prefixExtent, c.extent},
 		{prefixXattr, c.xattr}, {prefixOrphan, c.orphan}, {prefixPending, c.pendingKey},
 	} {
-		if err := t.scan([]byte{step.prefix}, []byte{step.prefix + 1}, step.fn); err != nil {
-			return c.stats(), err
+		if err := c.t.scan([]byte{step.prefix}, []byte{step.prefix + 1}, step.fn); err != nil {
+			return err
 		}
 	}
-	c.conclude()
-	return c.stats(), nil
+	return nil
 }
 
 func (c *checker) stats() CheckStats { return CheckStats{c.files, c.extents, c.payloads, c.used} }
@@ -90,6 +98,7 @@ func (c *checker) entry(k, v []byte) error {
 		c.bad("entry %q is in %d, which is no directory", name, dir)
 		return nil
 	case n == nil:
+		d.entries++
 		c.bad("entry %q of directory %d leads to inode %d, which does not exist", name, dir, e.Ino)
 		return nil
 	case n.n.Type != e.Type:

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,6 +80,14 @@ func TestCheckFindsWhatContradicts(t *testing.T) {
 		{"missing cookie", "is not what its cookie", func(tr *Tree, _ fs.Ino) error {
 			return tr.db.Delete(cookieKey(fs.RootIno, firstCookie), pebble.NoSync)
 		}},
+		{"stale cookie", "by name and", func(tr *Tree, file fs.Ino) error {
+			return tr.db.Set(cookieKey(fs.RootIno, 77), encodeByCookie(&Entry{DirEntry: fs.DirEntry{Name: "ghost", Ino: file, Type: fs.TypeRegular}}), pebble.NoSync)
+		}},
+		{"lost orphan", "no name and is neither", func(tr *Tree, _ fs.Ino) error {
+			n := &Inode{}
+			n.Ino, n.Type = fs.Ino(1<<40), fs.TypeRegular
+			return tr.db.Set(inodeKey(n.Ino), n.encode(), pebble.NoSync)
+		}},
 		{"missing name", "its names make it 1", func(tr *Tree, _ fs.Ino) error { return tr.db.Delete(entryKey(fs.RootIno, "l"), pebble.NoSync) }},
 		{"missing extent", "the tree counts 100 bytes, the extents hold 0", func(tr *Tree, file fs.Ino) error {
 			return tr.db.Delete(extentKey(file, 10), pebble.NoSync)
@@ -93,6 +102,20 @@ func TestCheckFindsWhatContradicts(t *testing.T) {
 			got := problems(t, tr)
 			if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 				t.Errorf("problems:\n%s\nwant %q", got, c.want)
+			}
+			var did []string
+			if err := tr.Repair(func(s string) { did = append(did, s) }); err != nil {
+				t.Fatal(err)
+			}
+			left := problems(t, tr)
+			if lost := slices.Contains([]string{"size", "type", "missing inode", "missing extent"}, c.name); lost != (left != "") {
+				t.Errorf("after the repair, which did %q:\n%s", did, left)
+			}
+			if (got != "" && left == "") != (len(did) > 0) {
+				t.Errorf("the repair says that it did %q", did)
+			}
+			if err := tr.Repair(func(s string) { t.Errorf("a second repair did %s", s) }); err != nil {
+				t.Fatal(err)
 			}
 		})
 	}

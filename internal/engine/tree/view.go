@@ -188,6 +188,18 @@ func (t *Tree) AllEntries(fn func(dir fs.Ino, name fs.Name, ino fs.Ino) error) e
 	})
 }
 
+// AllFullEntries is AllEntries with all that is stored of an entry. One that
+// cannot be decoded is passed over.
+func (t *Tree) AllFullEntries(fn func(dir fs.Ino, e *Entry) error) error {
+	return t.scan([]byte{prefixEntry}, []byte{prefixEntry + 1}, func(k, v []byte) error {
+		e, err := decodeEntry(fs.Name(k[9:]), v)
+		if err != nil {
+			return nil
+		}
+		return fn(fs.Ino(binary.BigEndian.Uint64(k[1:])), e)
+	})
+}
+
 // CountSettings counts the settings whose keys begin with prefix.
 func (t *Tree) CountSettings(prefix string) (n int, err error) {
 	lo := settingKey(prefix)
