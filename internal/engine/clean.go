@@ -27,9 +27,11 @@ import (
 // journal's maps lead from the old ones to the new.
 
 const (
-	// cleanBudget and cleanPieces bound a pass, so that its memory and the time
-	// until it frees something are bounded.
-	cleanBudget = 256 << 20
+	// A pass copies cleanBudget bytes, or of much data a cleanShare-th, so that
+	// the time until it frees something is bounded, and what it reads of the tree
+	// is worth it. cleanPieces bound its memory.
+	cleanBudget = 64 << 20
+	cleanShare  = 16
 	cleanPieces = 1 << 20
 	// defaultSlack of dead bytes is not worth reading the tree for.
 	defaultSlack       = 64 << 20
@@ -160,6 +162,7 @@ func (e *Engine) cleanPass(ctx context.Context) (more bool, err error) {
 		}
 	}
 	e.noteWaste(s.j, c)
+	e.lookAtWaste()
 	s.release()
 	return c.more, e.settleMoved(ctx)
 }
@@ -245,7 +248,8 @@ func (e *Engine) pinCheckpoints(s *survey) (pinned []*checkpoint, err error) {
 
 func (e *Engine) policy(s *survey) *cleanPolicy {
 	now := e.o.Now()
-	p := &cleanPolicy{flushed: s.pos.Seq, slack: e.o.Clean.slack(), pressure: e.space.pressure(), budget: cleanBudget, pieces: cleanPieces}
+	p := &cleanPolicy{flushed: s.pos.Seq, slack: e.o.Clean.slack(), pressure: e.space.pressure(),
+		budget: max(cleanBudget, int64(s.snap.Meta().BytesUsed)/cleanShare), pieces: cleanPieces}
 	p.needPayloads = e.peers.needs(now, s.pos.Seq)
 	p.needRecords = p.needPayloads
 	if seq, ok := e.forkNeed(s.j, s.epochs, now); ok {

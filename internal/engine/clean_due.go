@@ -129,5 +129,6 @@ func (e *Engine) noteGrown(n int) {
 	if e.grown.Add(int64(n)) > min(lookEvery, e.o.Clean.slack()/2) {
 		e.grown.Store(0)
 		e.cleanSoon()
+		e.lookAtWaste()
 	}
 }

@@ -100,6 +100,7 @@ type Engine struct {
 
 	space   space
 	cleaner cleaner
+	brake   brake
 	peers   peers
 	grown   atomic.Int64 // bytes appended since the cleaner was asked
 	kick    chan struct{}
