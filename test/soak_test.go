@@ -42,8 +42,11 @@ type soak struct {
 	at      int // the region that writes
 	id      [2]string
 	workers []*worker
+	linux   *worker // one of them, whose client is a Linux guest; nil: none can be run
 	seen    map[string]int
-	rss     []int64
+
+	linuxTurn int
+	rss       []int64
 }
 
 // worker is one client with a directory of its own. Of each change it knows
@@ -218,6 +221,14 @@ func newSoak(t *testing.T, seed uint64) *soak {
 		h.settled()
 		s.workers = append(s.workers, h)
 	}
+	if s.canRunLinux() {
+		s.linux = &worker{dir: linuxDir, now: map[string][]byte{}}
+		if err := c.Mkdir(t.Context(), linuxDir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		s.linux.settled()
+		s.workers = append(s.workers, s.linux)
+	}
 	s.bothHold()
 	return s
 }
@@ -280,7 +291,11 @@ func (s *soak) work(fn func()) {
 	defer stop()
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.workers))
+	guest := s.startLinux()
 	for i, h := range s.workers {
+		if h == s.linux {
+			continue
+		}
 		c := s.dial(s.at)
 		wg.Go(func() {
 			defer c.Close()
@@ -290,6 +305,7 @@ func (s *soak) work(fn func()) {
 	fn()
 	stop()
 	wg.Wait()
+	guest.stop()
 	if err := errors.Join(errs...); err != nil {
 		s.t.Fatal(err)
 	}
