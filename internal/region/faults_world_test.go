@@ -129,6 +129,11 @@ func (w *simWorld) ok(what string, err error) {
 func (w *simWorld) fail(what string, err error) {
 	w.t.Helper()
 	name, _, _ := strings.Cut(w.t.Name(), "/")
+	for _, s := range w.site {
+		if s.eng != nil && s.eng.Err() != nil {
+			w.note("region %d has stopped: %v", s.n, s.eng.Err())
+		}
+	}
 	w.t.Fatalf("%s: %v\nreplay: HOLDFAST_SEED=%d go test -count=1 -run '^%s$' ./internal/region", what, err, w.seed, name)
 }
 
