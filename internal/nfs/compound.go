@@ -101,6 +101,7 @@ func (c *compound) answer(st xdr.Status) oncrpc.AcceptStat {
 	c.w.SetUint32(c.start, uint32(st))
 	c.w.SetUint32(c.countAt, uint32(c.index))
 	c.finish()
+	c.s.notify()
 	if c.drop {
 		return oncrpc.Drop
 	}

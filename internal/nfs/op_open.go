@@ -127,9 +127,12 @@ func opOpen(c *compound) xdr.Status {
 	return xdr.OK
 }
 
-// openFlags are the flags of an OPEN's result.
+// openFlags are the flags of an OPEN's result. A client with a back channel is
+// told when it can have a lock that it waits for.
 func (c *compound) openFlags() uint32 {
 	switch {
+	case c.dialect.sessions && c.s.back.has(c.ticket.Session):
+		return xdr.OpenResultLockPOSIX | xdr.OpenResultPreserveUnlinked | xdr.OpenResultMayNotifyLock
 	case c.dialect.sessions:
 		return xdr.OpenResultLockPOSIX | xdr.OpenResultPreserveUnlinked
 	case c.turn.Confirm:

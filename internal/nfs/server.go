@@ -91,6 +91,8 @@ func (s *Server) Tick(ctx context.Context) {
 	s.expire(ctx, now)
 	s.revoke(ctx, now)
 	s.back.prune(s.table.HasSession)
+	s.table.SweepWaiters(now)
+	s.notify()
 	s.carryOut(ctx, s.table.Sweep40(now))
 	for _, g := range s.table.GraceDue(now) {
 		if s.forget(ctx, g.Forget) {

@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-fs/holdfast/internal/fs"
@@ -44,6 +45,10 @@ type Table struct {
 	recalls  []Recall             // to be sent: see TakeRecalls
 	lapsed   bool                 // a client must be discarded because of a conflict
 	cool     map[File]time.Time
+
+	waiters map[uint64]*waiter
+	notices []Notice    // to be sent: see TakeNotices
+	noticed atomic.Bool // there are some
 }
 
 // File names a file across file systems. FS is the name of the export, which
@@ -85,6 +90,7 @@ func NewTable(cfg Config) *Table {
 		sessions: map[xdr.SessionID]*session{}, opens: map[other]*open{}, locks: map[other]*lockState{},
 		files: map[File]*file{}, serving: map[string]*serving{}, closed: map[other]*openOwner{},
 		delegs: map[other]*deleg{}, changing: map[string]int{}, cool: map[File]time.Time{},
+		waiters: map[uint64]*waiter{},
 	}
 }
 

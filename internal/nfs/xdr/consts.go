@@ -186,9 +186,10 @@ const (
 	CallbackVersion  = 1
 	CallbackCompound = 1
 
-	OpCBGetAttr  = 3
-	OpCBRecall   = 4
-	OpCBSequence = 11
+	OpCBGetAttr    = 3
+	OpCBRecall     = 4
+	OpCBSequence   = 11
+	OpCBNotifyLock = 13
 )
 
 // The client's wishes about a delegation in OPEN (RFC 8881 §18.16.1).
