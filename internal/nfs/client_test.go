@@ -72,6 +72,7 @@ type site struct {
 	srv   *Server
 	boots uint32
 	addr  map[Root]string
+	other Root // a mount target of fsB, where root may be squashed
 	stop  func()
 }
 
@@ -79,7 +80,8 @@ func newSite(t *testing.T) *site {
 	s := &site{T: t, clock: &clock{now: time.Unix(1_700_000_000, 0)}}
 	s.a = fstest.NewRefOf(fs.Lineage{'a'}, s.clock.Now)
 	s.b = fstest.NewRefOf(fs.Lineage{'b'}, s.clock.Now)
-	s.list = exportList{{Name: fsA, FS: s.a}, {Name: fsB, FS: s.b, SquashRoot: true}}
+	s.other = Root{Export: fsB, Squash: new(Squash)}
+	s.list = exportList{{Name: fsA, FS: s.a}, {Name: fsB, FS: s.b}}
 	s.start()
 	t.Cleanup(func() { s.stop() })
 	return s
@@ -98,7 +100,7 @@ func (s *site) start() {
 	s.srv, s.addr = srv, map[Root]string{}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	for _, root := range []Root{PseudoRoot(), FileSystemRoot(fsA), FileSystemRoot(fsB)} {
+	for _, root := range []Root{PseudoRoot(), FileSystemRoot(fsA), FileSystemRoot(fsB), s.other} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			s.Fatal(err)

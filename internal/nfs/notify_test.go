@@ -75,9 +75,11 @@ func TestWaiterOfMinorVersionZeroPolls(t *testing.T) {
 	waiting := lockSpec{write: true, wait: true, length: 10, open: g.id, owner: "q"}
 	greedy := lockSpec{write: true, wait: true, length: 10, open: h.id, owner: "r"}
 	q.want40(xdr.ErrDenied, "a lock that somebody has", putFH(g.fh), q.lock40(waiting, q.next40("o"), 1))
+	s.clock.advance(time.Second)
+	q.want40(xdr.ErrDenied, "the same", putFH(g.fh), q.lock40(waiting, q.next40("o"), 1))
 	p.must(putFH(f.fh), unlock(id, 0, 10))
 	for range 3 {
-		s.clock.advance(600 * time.Millisecond)
+		s.clock.advance(time.Second)
 		r.want(r.status(putFH(h.fh), lock(greedy)), xdr.ErrDenied, "a lock that is kept for a waiter")
 	}
 	q.must40(putFH(g.fh), q.lock40(waiting, q.next40("o"), 1))
@@ -96,7 +98,7 @@ func TestLockIsNotKeptForWhoHasGone(t *testing.T) {
 	next := lockSpec{write: true, wait: true, length: 10, open: h.id, owner: "r"}
 	r.want(r.status(putFH(h.fh), lock(next)), xdr.ErrDenied, "the next")
 	p.must(putFH(f.fh), unlock(id, 0, 10))
-	q.notified() // and does nothing
+	q.notified()                          // and does nothing
 	for n := 0; p.denier(f) != "r"; n++ { // q's answer is noted a moment after it was sent
 		if n == 20 {
 			t.Fatal("the lock is kept for a waiter that does not come")

@@ -307,7 +307,10 @@ func (c *compound) grant(a *openArgs, found opened) (id xdr.StateID, st xdr.Stat
 // open before the server restarted, or a delegation.
 func (c *compound) entitled(a *openArgs, found opened) xdr.Status {
 	switch {
-	case found.made || a.claim == xdr.ClaimPrevious:
+	case found.made || a.claim == xdr.ClaimPrevious && !c.squashed():
+		// What was open is given back although it could not be opened now. Not
+		// so to a root that is squashed: nothing tells what it had open, and by
+		// this claim it could open whatever it likes as long as grace lasts.
 		return xdr.OK
 	case a.claim == xdr.ClaimDelegateCur || a.claim == xdr.ClaimDelegCurFH:
 		if st := c.s.table.CheckDeleg(c.client, a.deleg, c.cur.file(), a.access); st != xdr.OK {

@@ -39,6 +39,8 @@ type Root struct {
 	// Export is the name of the one file system to show (a mount target's own
 	// address); empty shows the pseudo root with one entry per file system.
 	Export string
+	// Squash, if set, says whom root becomes here.
+	Squash *Squash
 }
 
 // PseudoRoot shows every file system under its name.
