@@ -60,10 +60,6 @@ const (
 	// pollPatience is how much later a waiter may ask again than expected.
 	// Linux asks for the second time after a second.
 	pollPatience = 2 * time.Second
-	// bargeTime is how long a waiter that cannot be told of its turn has to
-	// wait before others must not get the lock ahead of it: until it asks again
-	// the lock is idle, which clients that contend for it pay for.
-	bargeTime = 2 * time.Second
 	// waiterLife is how long a waiter that does not ask again has its place.
 	// Linux asks every 30 seconds at least.
 	waiterLife = 45 * time.Second

@@ -53,8 +53,7 @@ func (w *waiter) denied() *Denied {
 	return deniedBy(&Range{w.first, w.last, w.write, &lockOwner{client: w.open.client, owner: w.owner}})
 }
 
-// ahead finds the waiter that a request must let pass: one whose turn it is
-// (one that cannot be told, only after a while: see bargeTime),
+// ahead finds the waiter that a request must let pass: one whose turn it is,
 // and for a request that can wait, one that came before. The second holds only
 // half of the time, a lease in turns: whoever waits for a lock may need
 // somebody to get another one first, and nobody here can know. An owner that
@@ -66,7 +65,6 @@ func (t *Table) ahead(f *file, q *request, now time.Time) *waiter {
 		case w.is(q):
 			return nil
 		case w.of(q.client, q.owner) || w.lapsed || !w.clashes(q.first, q.last, q.write):
-		case w.turn && !w.sending && w.told.IsZero() && now.Sub(w.since) < bargeTime:
 		case w.turn:
 			return w
 		case queues && now.Sub(w.since)/t.cfg.Lease%2 == 0:

@@ -137,25 +137,6 @@ func TestATurnThatIsMissedLapses(t *testing.T) {
 	c.want("a", true, false, xdr.OK)
 }
 
-// Others may have a lock until a waiter that cannot be told has waited for a
-// while.
-func TestTheLockIsNotIdleForWhoPolls(t *testing.T) {
-	c := newContest(t, "a", "b")
-	c.want("a", true, true, xdr.OK)
-	c.want("b", true, true, xdr.ErrDenied)
-	c.free("a")
-	for _, n := range c.TakeNotices() {
-		c.Noticed(n, false, c.now)
-	}
-	c.pass(time.Second)
-	c.want("a", true, true, xdr.OK)
-	c.want("b", true, true, xdr.ErrDenied)
-	c.free("a")
-	c.pass(time.Second)
-	c.want("a", true, true, xdr.ErrDenied)
-	c.want("b", true, true, xdr.OK)
-}
-
 // A client that cannot be told has the lock kept until it can be expected to
 // have asked again, for a lease at most.
 func TestTheLockIsKeptForWhoPolls(t *testing.T) {
