@@ -1,8 +1,6 @@
 package nfs
 
 import (
-	"errors"
-
 	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/nfs/state"
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
@@ -24,6 +22,7 @@ type openArgs struct {
 
 	claim uint32
 	deleg xdr.StateID // of the claims that name one
+	had   uint32      // the kind of delegation that is reclaimed
 	name  fs.Name
 }
 
@@ -50,7 +49,10 @@ func (c *compound) readOpen() (*openArgs, xdr.Status) {
 	case xdr.ClaimNull, xdr.ClaimDelegatePrev:
 		a.name = c.name()
 	case xdr.ClaimPrevious:
-		c.args.Uint32() // the delegation it had: none is given in grace
+		a.had = c.args.Uint32()
+		if a.had > xdr.DelegateWrite {
+			c.args.Fail()
+		}
 	case xdr.ClaimDelegateCur:
 		a.deleg = c.resolve(c.args.StateID())
 		a.name = c.name()
@@ -67,11 +69,14 @@ func (c *compound) readOpen() (*openArgs, xdr.Status) {
 		a.want = a.access & (xdr.ShareWantMask | xdr.ShareWhenMask)
 		a.access &^= a.want
 	}
-	if a.access == 0 || a.access > xdr.ShareBoth || a.deny > xdr.DenyBoth || a.create && a.claim != xdr.ClaimNull {
+	if a.access == 0 || a.access > xdr.ShareBoth || a.deny > xdr.DenyBoth || a.create && !namesFile[a.claim] {
 		return nil, xdr.ErrInval
 	}
 	return a, xdr.OK
 }
+
+// namesFile are the claims with a name: only by them a file can be made.
+var namesFile = map[uint32]bool{xdr.ClaimNull: true, xdr.ClaimDelegateCur: true, xdr.ClaimDelegatePrev: true}
 
 // readHow reads createhow4.
 func (c *compound) readHow(a *openArgs) (st xdr.Status) {
@@ -122,8 +127,7 @@ func opOpen(c *compound) xdr.Status {
 	c.putChange(found.dir)
 	c.w.Uint32(c.openFlags())
 	c.w.Bitmap(found.mask)
-	kind, deleg := c.delegate(a)
-	c.putDelegation(kind, deleg, a.want)
+	c.putDelegation(a)
 	return xdr.OK
 }
 
@@ -167,95 +171,27 @@ func (c *compound) mayOpen(a *openArgs) xdr.Status {
 		}
 		return xdr.ErrROFS
 	}
-	return c.mayLock(a.claim == xdr.ClaimPrevious)
+	if a.claim == xdr.ClaimDelegateCur || a.claim == xdr.ClaimDelegCurFH {
+		// In grace, too: nobody can reclaim what conflicts with a delegation
+		// that is held now. Whether it is held is looked at with the file.
+		return c.mayHave(false, true)
+	}
+	return c.mayHave(a.claim == xdr.ClaimPrevious, false)
 }
 
-func (c *compound) mayLock(reclaim bool) xdr.Status {
+func (c *compound) mayLock(reclaim bool) xdr.Status { return c.mayHave(reclaim, false) }
+
+// mayHave tells whether the client may get opens and locks of the current file
+// system now, and makes its reclaim record.
+func (c *compound) mayHave(reclaim, delegated bool) xdr.Status {
 	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
 		return c.status(err)
 	}
-	if st := c.s.table.MayLock(c.client, c.cur.export.Name, reclaim, c.s.cfg.Clock()); st != xdr.OK {
+	st := c.s.table.MayLock(c.client, c.cur.export.Name, reclaim, c.s.cfg.Clock())
+	if st != xdr.OK && !(delegated && st == xdr.ErrGrace) {
 		return st
 	}
 	return c.status(c.s.record(c.ctx, c.client, &c.cur.export))
-}
-
-// opened is what an OPEN found or made.
-type opened struct {
-	ino  fs.Ino
-	made bool // by this request, or by an earlier try of it
-	dir  fs.ChangeInfo
-	mask xdr.Bitmap // attributes that were set
-}
-
-// openTarget finds or makes the file.
-func (c *compound) openTarget(a *openArgs) (opened, xdr.Status) {
-	if a.claim != xdr.ClaimNull && a.claim != xdr.ClaimDelegateCur {
-		return opened{ino: c.cur.ino}, xdr.OK
-	}
-	if a.create && !c.cur.export.FS.ReadOnly() {
-		return c.openCreate(a)
-	}
-	d, err := c.cur.export.FS.GetAttr(c.cur.ino)
-	if err != nil {
-		return opened{}, c.status(err)
-	}
-	o, st := c.lookup(a.name)
-	switch {
-	case st == xdr.ErrNoEnt && a.create:
-		return opened{}, xdr.ErrROFS
-	case st != xdr.OK:
-		return opened{}, st
-	case a.create && a.mode != xdr.CreateUnchecked:
-		return opened{}, xdr.ErrExist
-	}
-	return opened{ino: o.ino, dir: fs.ChangeInfo{Before: d.Change, After: d.Change}}, xdr.OK
-}
-
-// openCreate makes the file, or finds it where the mode allows that.
-func (c *compound) openCreate(a *openArgs) (opened, xdr.Status) {
-	q := fs.CreateRequest{
-		Cred: c.cred(), Parent: c.cur.ino, Name: a.name, Type: fs.TypeRegular, Attrs: a.attrs, Verifier: a.verifier,
-	}
-	res, err := c.cur.export.FS.Create(c.ctx, &q)
-	if errors.Is(err, fs.ErrExist) {
-		return c.openExisting(a, &res.Attr)
-	}
-	if err != nil {
-		return opened{}, c.notDir(c.status(err))
-	}
-	c.changed(res.Seq)
-	found := opened{ino: res.Attr.Ino, made: true, dir: res.Parent, mask: a.mask}
-	if a.attrs.Size == nil || *a.attrs.Size == 0 {
-		return found, xdr.OK
-	}
-	sized, err := c.cur.export.FS.SetAttr(c.ctx, &fs.SetAttrRequest{
-		Cred: q.Cred, Ino: found.ino, Set: fs.AttrChange{Size: a.attrs.Size}, Opened: true,
-	})
-	if err != nil {
-		return opened{}, c.status(err)
-	}
-	c.changed(sized.Seq)
-	return found, xdr.OK
-}
-
-// openExisting decides what a create does that finds its name in use.
-func (c *compound) openExisting(a *openArgs, there *fs.Attr) (opened, xdr.Status) {
-	found := opened{ino: there.Ino}
-	switch {
-	case a.mode == xdr.CreateUnchecked:
-		if a.attrs.Size != nil && *a.attrs.Size == 0 { // others are ignored (RFC 8881 §18.16.3)
-			found.mask = xdr.Bits(xdr.AttrSize)
-		}
-	case a.mode != xdr.CreateGuarded && a.verifier != xdr.Verifier{} && there.Verifier == a.verifier:
-		found.made = true // the reply to the first try was lost
-	default:
-		return found, xdr.ErrExist
-	}
-	if d, err := c.cur.export.FS.GetAttr(c.cur.ino); err == nil {
-		found.dir = fs.ChangeInfo{Before: d.Change, After: d.Change}
-	}
-	return found, xdr.OK
 }
 
 // grant checks permission and share reservations and makes the open. The inode
@@ -320,30 +256,16 @@ func (c *compound) entitled(a *openArgs, found opened) xdr.Status {
 	return c.permitted(a.access)
 }
 
-// truncate sets the size that an UNCHECKED4 create of an existing file asks for.
-func (c *compound) truncate(a *openArgs) xdr.Status {
-	res, err := c.cur.export.FS.SetAttr(c.ctx, &fs.SetAttrRequest{
-		Cred: c.cred(), Ino: c.cur.ino, Set: fs.AttrChange{Size: a.attrs.Size}, Opened: a.access&xdr.ShareWrite != 0,
-	})
-	if err != nil {
-		return c.status(err)
-	}
-	c.changed(res.Seq)
-	return xdr.OK
-}
-
 // putNoDelegation tells that there is no delegation, and why if the client had
 // a wish (RFC 8881 §18.16.3).
-func (c *compound) putNoDelegation(want uint32) {
-	switch want & xdr.ShareWantMask {
-	case 0:
+func (c *compound) putNoDelegation(want, why uint32) {
+	if want&xdr.ShareWantMask == 0 {
 		c.w.Uint32(xdr.DelegateNone)
-	case xdr.WantNoDeleg:
-		c.w.Uint32(xdr.DelegateNoneExt)
-		c.w.Uint32(xdr.WhyNoDelegNotWanted)
-	default:
-		c.w.Uint32(xdr.DelegateNoneExt)
-		c.w.Uint32(xdr.WhyNoDelegResource)
+		return
+	}
+	c.w.Uint32(xdr.DelegateNoneExt)
+	c.w.Uint32(why)
+	if why == xdr.WhyNoDelegResource || why == xdr.WhyNoDelegContention {
 		c.w.Bool(false) // nor will the client be told when there is one
 	}
 }

@@ -133,7 +133,7 @@ func open(s openSpec) op {
 		}
 		w.Uint32(s.claim)
 		switch s.claim {
-		case xdr.ClaimNull:
+		case xdr.ClaimNull, xdr.ClaimDelegatePrev:
 			w.String(s.name)
 		case xdr.ClaimPrevious:
 			w.Uint32(xdr.DelegateNone)

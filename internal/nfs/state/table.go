@@ -119,6 +119,22 @@ func (t *Table) newSessionID() (id xdr.SessionID) {
 	return id
 }
 
+// Footprint tells how many entries the Table has in all, whatever they are; a
+// Table that nobody uses has none but that of each file system served.
+func (t *Table) Footprint() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(t.clients) + len(t.owners) + len(t.sessions) + len(t.opens) + len(t.locks) + len(t.delegs) + len(t.files)
+	return n + len(t.closed) + len(t.changing) + len(t.recalls) + len(t.cool) + len(t.waiters) + len(t.notices)
+}
+
+// Queued is how many blocking lock requests wait.
+func (t *Table) Queued() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.waiters)
+}
+
 // Counts tells how much state there is, for metrics.
 func (t *Table) Counts() (clients, sessions, opens, locks int) {
 	t.mu.Lock()

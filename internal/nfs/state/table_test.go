@@ -269,12 +269,12 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	tab.serving["fs"] = &serving{}
 	g := File{"fs", 99}
 	tab.openTo(t, id, "reader", g, xdr.ShareRead)
-	if _, ok := tab.Delegate(DelegArgs{ClientID: id, File: g, Now: start}); !ok {
+	if _, _, ok := tab.Delegate(DelegArgs{ClientID: id, File: g, Now: start}); !ok {
 		t.Fatal("no delegation")
 	}
 	tab.Expired(start.Add(CourtesyTime + time.Hour))
 	tab.Discard(id)
-	if len(tab.clients)+len(tab.owners)+len(tab.sessions)+len(tab.opens)+len(tab.locks)+len(tab.files)+len(tab.delegs) != 0 {
+	if tab.Footprint() != 0 {
 		t.Errorf("left: %+v", tab)
 	}
 }

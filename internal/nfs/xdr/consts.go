@@ -69,6 +69,9 @@ const (
 	WhyNoDelegNotWanted  = 0
 	WhyNoDelegContention = 1
 	WhyNoDelegResource   = 2
+	WhyNoDelegUpgrade    = 5
+	WhyNoDelegDowngrade  = 6
+	WhyNoDelegCanceled   = 7
 
 	OpenResultConfirm          = 0x02
 	OpenResultLockPOSIX        = 0x04
