@@ -28,6 +28,21 @@ func (c *compound) lockable() xdr.Status {
 	return c.regular()
 }
 
+func (c *compound) mayLock(reclaim bool) xdr.Status { return c.mayHave(reclaim, false) }
+
+// mayHave tells whether the client may get opens and locks of the current file
+// system now, and makes its reclaim record.
+func (c *compound) mayHave(reclaim, delegated bool) xdr.Status {
+	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
+		return c.status(err)
+	}
+	st := c.s.table.MayLock(c.client, c.cur.export.Name, reclaim, c.s.cfg.Clock())
+	if st != xdr.OK && !(delegated && st == xdr.ErrGrace) {
+		return st
+	}
+	return c.status(c.s.record(c.ctx, c.client, &c.cur.export))
+}
+
 // opLock is RFC 8881 §18.10.
 func opLock(c *compound) xdr.Status {
 	a := state.LockArgs{ClientID: c.client}

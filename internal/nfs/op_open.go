@@ -1,6 +1,8 @@
 package nfs
 
 import (
+	"errors"
+
 	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/nfs/state"
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
@@ -179,19 +181,84 @@ func (c *compound) mayOpen(a *openArgs) xdr.Status {
 	return c.mayHave(a.claim == xdr.ClaimPrevious, false)
 }
 
-func (c *compound) mayLock(reclaim bool) xdr.Status { return c.mayHave(reclaim, false) }
+// opened is what an OPEN found or made.
+type opened struct {
+	ino  fs.Ino
+	made bool // by this request, or by an earlier try of it
+	dir  fs.ChangeInfo
+	mask xdr.Bitmap // attributes that were set
+}
 
-// mayHave tells whether the client may get opens and locks of the current file
-// system now, and makes its reclaim record.
-func (c *compound) mayHave(reclaim, delegated bool) xdr.Status {
-	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
-		return c.status(err)
+// openTarget finds or makes the file.
+func (c *compound) openTarget(a *openArgs) (opened, xdr.Status) {
+	if a.claim != xdr.ClaimNull && a.claim != xdr.ClaimDelegateCur {
+		return opened{ino: c.cur.ino}, xdr.OK
 	}
-	st := c.s.table.MayLock(c.client, c.cur.export.Name, reclaim, c.s.cfg.Clock())
-	if st != xdr.OK && !(delegated && st == xdr.ErrGrace) {
-		return st
+	if a.create && a.claim == xdr.ClaimNull && !c.cur.export.FS.ReadOnly() {
+		return c.openCreate(a)
 	}
-	return c.status(c.s.record(c.ctx, c.client, &c.cur.export))
+	d, err := c.cur.export.FS.GetAttr(c.cur.ino)
+	if err != nil {
+		return opened{}, c.status(err)
+	}
+	o, st := c.lookup(a.name)
+	switch {
+	case st == xdr.ErrNoEnt && a.create && a.claim == xdr.ClaimNull:
+		return opened{}, xdr.ErrROFS
+	case st != xdr.OK:
+		return opened{}, st
+	case a.create && a.claim == xdr.ClaimDelegateCur:
+		return c.openDelegated(a, o)
+	case a.create && a.mode != xdr.CreateUnchecked:
+		return opened{}, xdr.ErrExist
+	}
+	return opened{ino: o.ino, dir: fs.ChangeInfo{Before: d.Change, After: d.Change}}, xdr.OK
+}
+
+// openCreate makes the file, or finds it where the mode allows that.
+func (c *compound) openCreate(a *openArgs) (opened, xdr.Status) {
+	q := fs.CreateRequest{
+		Cred: c.cred(), Parent: c.cur.ino, Name: a.name, Type: fs.TypeRegular, Attrs: a.attrs, Verifier: a.verifier,
+	}
+	res, err := c.cur.export.FS.Create(c.ctx, &q)
+	if errors.Is(err, fs.ErrExist) {
+		return c.openExisting(a, &res.Attr)
+	}
+	if err != nil {
+		return opened{}, c.notDir(c.status(err))
+	}
+	c.changed(res.Seq)
+	found := opened{ino: res.Attr.Ino, made: true, dir: res.Parent, mask: a.mask}
+	if a.attrs.Size == nil || *a.attrs.Size == 0 {
+		return found, xdr.OK
+	}
+	sized, err := c.cur.export.FS.SetAttr(c.ctx, &fs.SetAttrRequest{
+		Cred: q.Cred, Ino: found.ino, Set: fs.AttrChange{Size: a.attrs.Size}, Opened: true,
+	})
+	if err != nil {
+		return opened{}, c.status(err)
+	}
+	c.changed(sized.Seq)
+	return found, xdr.OK
+}
+
+// openExisting decides what a create does that finds its name in use.
+func (c *compound) openExisting(a *openArgs, there *fs.Attr) (opened, xdr.Status) {
+	found := opened{ino: there.Ino}
+	switch {
+	case a.mode == xdr.CreateUnchecked:
+		if a.attrs.Size != nil && *a.attrs.Size == 0 { // others are ignored (RFC 8881 §18.16.3)
+			found.mask = xdr.Bits(xdr.AttrSize)
+		}
+	case a.mode != xdr.CreateGuarded && a.verifier != xdr.Verifier{} && there.Verifier == a.verifier:
+		found.made = true // the reply to the first try was lost
+	default:
+		return found, xdr.ErrExist
+	}
+	if d, err := c.cur.export.FS.GetAttr(c.cur.ino); err == nil {
+		found.dir = fs.ChangeInfo{Before: d.Change, After: d.Change}
+	}
+	return found, xdr.OK
 }
 
 // grant checks permission and share reservations and makes the open. The inode
@@ -256,57 +323,14 @@ func (c *compound) entitled(a *openArgs, found opened) xdr.Status {
 	return c.permitted(a.access)
 }
 
-// putNoDelegation tells that there is no delegation, and why if the client had
-// a wish (RFC 8881 §18.16.3).
-func (c *compound) putNoDelegation(want, why uint32) {
-	if want&xdr.ShareWantMask == 0 {
-		c.w.Uint32(xdr.DelegateNone)
-		return
+// truncate sets the size that an UNCHECKED4 create of an existing file asks for.
+func (c *compound) truncate(a *openArgs) xdr.Status {
+	res, err := c.cur.export.FS.SetAttr(c.ctx, &fs.SetAttrRequest{
+		Cred: c.cred(), Ino: c.cur.ino, Set: fs.AttrChange{Size: a.attrs.Size}, Opened: a.access&xdr.ShareWrite != 0,
+	})
+	if err != nil {
+		return c.status(err)
 	}
-	c.w.Uint32(xdr.DelegateNoneExt)
-	c.w.Uint32(why)
-	if why == xdr.WhyNoDelegResource || why == xdr.WhyNoDelegContention {
-		c.w.Bool(false) // nor will the client be told when there is one
-	}
-}
-
-// opOpenDowngrade is RFC 8881 §18.18.
-func opOpenDowngrade(c *compound) xdr.Status {
-	id := c.resolve(c.args.StateID())
-	c.args.Uint32() // seqid
-	access, deny := c.args.Uint32(), c.args.Uint32()
-	if c.args.Bad() {
-		return xdr.ErrBadXDR
-	}
-	if st := c.needFile(); st != xdr.OK {
-		return st
-	}
-	access &^= xdr.ShareWantMask | xdr.ShareWhenMask
-	id, st := c.s.table.Downgrade(c.client, id, c.cur.file(), access, deny)
-	if st != xdr.OK {
-		return st
-	}
-	c.curState = id
-	c.w.StateID(id)
-	return xdr.OK
-}
-
-// opClose is RFC 8881 §18.2.
-func opClose(c *compound) xdr.Status {
-	c.args.Uint32() // seqid
-	id := c.resolve(c.args.StateID())
-	if c.args.Bad() {
-		return xdr.ErrBadXDR
-	}
-	if st := c.needFile(); st != xdr.OK {
-		return st
-	}
-	eff, st := c.s.table.Close(c.client, id, c.cur.file())
-	c.s.carryOut(c.ctx, eff)
-	if st != xdr.OK {
-		return st
-	}
-	c.curState = xdr.InvalidStateID
-	c.w.StateID(xdr.InvalidStateID)
+	c.changed(res.Seq)
 	return xdr.OK
 }

@@ -48,6 +48,8 @@ type Server struct {
 	MaxInFlight int
 	// MaxConns bounds the connections of one listener; more are closed at once.
 	MaxConns int
+	// RecordTimeout ends a connection whose client does not finish a record.
+	RecordTimeout time.Duration
 	// OnConn, if set, is told of every connection that begins (+1) and ends (-1).
 	OnConn func(delta int)
 }
@@ -76,6 +78,9 @@ func (s *Server) defaults() {
 	}
 	if s.MaxConns == 0 {
 		s.MaxConns = DefaultMaxConns
+	}
+	if s.RecordTimeout == 0 {
+		s.RecordTimeout = recordTimeout
 	}
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
@@ -159,7 +164,7 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, c *Conn) {
 	in := bufio.NewReaderSize(nc, readAhead)
 	for {
 		inFlight <- struct{}{}
-		rec, err := ReadRecord(in, s.MaxRecord)
+		rec, err := nextRecord(nc, in, s.MaxRecord, s.RecordTimeout)
 		if err != nil {
 			xdr.PutBuffer(rec)
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
