@@ -1,6 +1,8 @@
 package nfs
 
 import (
+	"time"
+
 	"github.com/holdfast-fs/holdfast/internal/nfs/state"
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 )
@@ -36,7 +38,15 @@ func (c *compound) mayHave(reclaim, delegated bool) xdr.Status {
 	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
 		return c.status(err)
 	}
-	st := c.s.table.MayLock(c.client, c.cur.export.Name, reclaim, c.s.cfg.Clock())
+	may := func(now time.Time) xdr.Status {
+		return c.s.table.MayLock(c.client, c.cur.export.Name, reclaim, now)
+	}
+	now := c.s.cfg.Clock()
+	st := may(now)
+	if st == xdr.ErrGrace {
+		c.s.endGraces(c.ctx, now) // its time may be over, if nobody asked before
+		st = may(now)
+	}
 	if st != xdr.OK && !(delegated && st == xdr.ErrGrace) {
 		return st
 	}

@@ -96,6 +96,12 @@ func (s *Server) Tick(ctx context.Context) {
 	s.table.SweepWaiters(now)
 	s.notify()
 	s.carryOut(ctx, s.table.Sweep40(now))
+	s.endGraces(ctx, now)
+}
+
+// endGraces ends the graces that are due; the records of those who did not come
+// go first.
+func (s *Server) endGraces(ctx context.Context, now time.Time) {
 	for _, g := range s.table.GraceDue(now) {
 		if s.forget(ctx, g.Forget) {
 			s.carryOut(ctx, s.table.EndGrace(g.FS, now))

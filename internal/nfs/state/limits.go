@@ -63,6 +63,11 @@ const (
 	// waiterLife is how long a waiter that does not ask again has its place.
 	// Linux asks every 30 seconds at least.
 	waiterLife = 45 * time.Second
+	// idleGrace is by how much a grace outlasts its time while nobody wants
+	// anything but to reclaim: clients may come late, because somebody has yet
+	// to move their address, and until then it is in nobody's way. Files without
+	// a name that they had open take their space so long.
+	idleGrace = 10 * time.Minute
 	// coolTime is how long no delegation is given of a file of which one was
 	// recalled: who shares a file will share it again.
 	coolTime = 30 * time.Second
