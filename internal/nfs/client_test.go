@@ -131,6 +131,8 @@ type peer struct {
 	owner   string
 	boot    byte // its verifier
 	uid     uint32
+	groups  []uint32
+	program uint32 // of its callbacks, 0 means 0x40000000
 	minor   uint32 // version, 0 means 1
 	xid     uint32
 	client  uint64
@@ -196,7 +198,7 @@ func (p *peer) send(body []byte) {
 	w := xdr.NewWriter()
 	defer w.Release()
 	oncrpc.BeginRecord(w)
-	oncrpc.AppendCall(w, p.xid, xdr.Program, xdr.Version, xdr.ProcCompound, &oncrpc.SysCred{Machine: "test", UID: p.uid, GID: p.uid})
+	oncrpc.AppendCall(w, p.xid, xdr.Program, xdr.Version, xdr.ProcCompound, &oncrpc.SysCred{Machine: "test", UID: p.uid, GID: p.uid, Groups: p.groups})
 	w.Raw(body)
 	oncrpc.EndRecord(w)
 	if _, err := p.conn.Write(w.Bytes()); err != nil {
