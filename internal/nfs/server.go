@@ -29,6 +29,7 @@ type Server struct {
 	seed    maphash.Seed
 	retries retries // of minor version 0
 	back    backChannels
+	rooms   *oncrpc.Rooms
 
 	mu     sync.Mutex
 	served map[string]*served // by export name
@@ -55,7 +56,7 @@ func FileSystemRoot(name string) Root { return Root{Export: name} }
 func (s *Server) Serve(ctx context.Context, ln net.Listener, root Root) error {
 	view := &view{root: root, identity: root.Export}
 	rpc := &oncrpc.Server{
-		Log: s.log, MaxRecord: maxRequest, OnConn: s.metrics.conn,
+		Log: s.log, MaxRecord: maxRequest, Rooms: s.rooms, OnConn: s.metrics.conn,
 		Program: oncrpc.Program{Number: xdr.Program, Version: xdr.Version,
 			Handle: func(ctx context.Context, _ *oncrpc.Conn, call *oncrpc.Call, args *xdr.Reader, w *xdr.Writer) oncrpc.AcceptStat {
 				return s.handle(ctx, view, call, args, w)

@@ -12,18 +12,19 @@ import (
 const recordTimeout = 60 * time.Second
 
 // nextRecord reads a record, for as long as it takes to begin and within
-// timeout from then on.
-func nextRecord(nc net.Conn, in *bufio.Reader, limit int, timeout time.Duration) ([]byte, error) {
+// RecordTimeout from then on. A large one waits for room, in which time counts
+// too: who waits so long asks again.
+func (s *Server) nextRecord(nc net.Conn, in *bufio.Reader, c *Conn) ([]byte, error) {
 	if _, err := in.Peek(1); err != nil {
 		return nil, err
 	}
 	if whole(in) {
-		return ReadRecord(in, limit)
+		return readRecord(in, s.MaxRecord, c.requests.Take)
 	}
-	if err := nc.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+	if err := nc.SetReadDeadline(time.Now().Add(s.RecordTimeout)); err != nil {
 		return nil, err
 	}
-	rec, err := ReadRecord(in, limit)
+	rec, err := readRecord(in, s.MaxRecord, c.requests.Take)
 	if err != nil {
 		return rec, err
 	}
