@@ -203,3 +203,25 @@ func TestReasonsForNoDelegation(t *testing.T) {
 		}
 	}
 }
+
+// A write delegation needs an open for writing, which is what permission was
+// checked for: else who may only read could write by it.
+func TestReclaimedDelegationGivesNoMoreThanTheOpen(t *testing.T) {
+	s := newSite(t)
+	p := s.mountBack("one")
+	f := p.open(putA(), openSpec{name: "f", access: xdr.ShareBoth, how: unchecked(mode(0o666))})
+	s.restart()
+	p = s.dial(PseudoRoot(), "one")
+	p.back = xdr.SessionBackChan
+	p.connect()
+	res := p.must(putFH(f.fh), openBy(xdr.ClaimPrevious, nil, func(w *xdr.Writer) { w.Uint32(xdr.DelegateWrite) }))
+	p.ok(res, xdr.OpPutFH)
+	p.ok(res, xdr.OpOpen)
+	res.StateID()
+	res.ChangeInfo()
+	res.Uint32()
+	res.Bitmap()
+	if kind := res.Uint32(); kind != xdr.DelegateNone {
+		t.Errorf("a delegation of kind %d with an open for reading", kind)
+	}
+}

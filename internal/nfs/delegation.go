@@ -167,7 +167,8 @@ func (c *compound) found(dir fs.Ino, name fs.Name) func() (fs.Ino, bool) {
 func (c *compound) delegate(a *openArgs) (kind uint32, id xdr.StateID, why uint32) {
 	wish := a.want & xdr.ShareWantMask
 	reclaim := a.claim == xdr.ClaimPrevious && a.had != xdr.DelegateNone
-	write := wish == xdr.WantWriteDeleg && a.access&xdr.ShareWrite != 0 || reclaim && a.had == xdr.DelegateWrite
+	// One for writing needs an open for writing: only that was permitted.
+	write := (wish == xdr.WantWriteDeleg || a.had == xdr.DelegateWrite) && a.access&xdr.ShareWrite != 0
 	x := c.cur.export.FS
 	switch {
 	case wish == xdr.WantNoDeleg:
@@ -176,7 +177,7 @@ func (c *compound) delegate(a *openArgs) (kind uint32, id xdr.StateID, why uint3
 		return xdr.DelegateNone, id, xdr.WhyNoDelegCanceled
 	case !c.dialect.sessions || !reclaim && a.claim != xdr.ClaimNull && a.claim != xdr.ClaimFH:
 		return xdr.DelegateNone, id, xdr.WhyNoDelegResource
-	case a.access&xdr.ShareWrite != 0 && !write && !reclaim || x.ReadOnly() || len(c.s.back.of(c.client)) == 0:
+	case a.access&xdr.ShareWrite != 0 && !write && !reclaim || reclaim && a.had == xdr.DelegateWrite && !write || x.ReadOnly() || len(c.s.back.of(c.client)) == 0:
 		return xdr.DelegateNone, id, xdr.WhyNoDelegResource
 	}
 	x.Hold(c.cur.ino)

@@ -2,6 +2,7 @@ package nfs
 
 import (
 	"context"
+	"time"
 
 	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/nfs/state"
@@ -31,7 +32,12 @@ func (s *Server) notifyClient(list []state.Notice) {
 		if err != nil {
 			s.log.Debug("nfs client not told of a lock", "export", n.File.FS, "ino", n.File.Ino, "clientid", n.ClientID, "err", err)
 		}
-		s.table.Noticed(n, err == nil, s.cfg.Clock())
+		if patience := s.table.Noticed(n, err == nil, s.cfg.Clock()); patience > 0 {
+			time.AfterFunc(patience+time.Millisecond, func() {
+				s.table.Tidy(n.File, s.cfg.Clock())
+				s.notify() // the next
+			})
+		}
 	}
 }
 

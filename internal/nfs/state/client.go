@@ -38,6 +38,7 @@ type client struct {
 	delegs     map[*deleg]bool // with those that were revoked
 	revoked    int             // how many of them were
 	waits      map[*waiter]bool
+	missed     int // turns one after the other that its waiters did not come to
 
 	// records are the file systems that may have a reclaim record of the
 	// owner; true: this incarnation made it.

@@ -57,6 +57,8 @@ const (
 	// noticePatience is how long a lock is kept for a waiter that has been told
 	// of it: many round trips, even of a busy client.
 	noticePatience = 2 * time.Second
+	// leastPatience is what is left of it when many have not come.
+	leastPatience = 50 * time.Millisecond
 	// pollPatience is how much later a waiter may ask again than expected.
 	// Linux asks for the second time after a second.
 	pollPatience = 2 * time.Second

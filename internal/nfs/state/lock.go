@@ -112,6 +112,7 @@ func (t *Table) Lock(a LockArgs) (xdr.StateID, *Denied, xdr.Status) {
 	}
 	f.locks = with(f.locks, Range{a.Offset, last, a.Write, l.owner})
 	t.unqueue(f, func(w *waiter) bool { return w.is(&q) })
+	o.client.missed = 0
 	t.wake(f) // a downgrade frees something
 	return l.stateID(), nil, xdr.OK
 }

@@ -50,9 +50,13 @@ func (t *Table) tidy(f *file, now time.Time) {
 	}
 	lapsed := false
 	for _, w := range f.waiters {
-		if w.turn && t.missed(w, now) {
-			w.turn, w.lapsed, lapsed = false, true, true
+		if w.lapsed || !t.missed(w, now) {
+			continue
 		}
+		if !w.told.IsZero() {
+			w.open.client.missed++
+		}
+		w.turn, w.lapsed, lapsed = false, true, true
 	}
 	if lapsed {
 		t.wake(f)
@@ -69,12 +73,20 @@ func (t *Table) tidy(f *file, now time.Time) {
 // at most (RFC 8881 §9.6).
 func (t *Table) missed(w *waiter, now time.Time) bool {
 	switch {
-	case w.sending:
+	case w.sending || !w.turn && w.open.client.v40 == nil:
 		return false
 	case !w.told.IsZero():
-		return now.Sub(w.told) > noticePatience
+		return now.Sub(w.told) > w.open.client.patience()
 	}
 	return now.Sub(w.polled) > min(2*w.every+pollPatience, t.cfg.Lease)
+}
+
+// patience is how long a lock is kept for a waiter of a client that has said
+// that it was told. If the processes of a client that wait are killed, their
+// turns come one after the other: each that is missed halves the time for the
+// next, until one comes.
+func (c *client) patience() time.Duration {
+	return max(noticePatience>>min(c.missed, 10), leastPatience)
 }
 
 // Notice is a waiter to be told that its turn has come: CB_NOTIFY_LOCK.
@@ -99,17 +111,29 @@ func (t *Table) TakeNotices() []Notice {
 	return list
 }
 
-// Noticed notes whether a client has answered that it heard of its turn.
-func (t *Table) Noticed(n Notice, told bool, now time.Time) {
+// Noticed notes whether a client has answered that it heard of its turn. After
+// the time that is returned, the caller calls Tidy.
+func (t *Table) Noticed(n Notice, told bool, now time.Time) (patience time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := t.waiters[n.id]
 	if w == nil {
-		return
+		return 0
 	}
 	w.sending = false
-	if told {
-		w.told = now
+	if !told {
+		return 0
+	}
+	w.told = now
+	return w.open.client.patience()
+}
+
+// Tidy ends the turns of a file's waiters that did not come.
+func (t *Table) Tidy(f File, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if x := t.files[f]; x != nil {
+		t.tidy(x, now)
 	}
 }
 

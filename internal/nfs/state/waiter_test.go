@@ -137,6 +137,34 @@ func TestATurnThatIsMissedLapses(t *testing.T) {
 	c.want("a", true, false, xdr.OK)
 }
 
+// The processes of a client that wait are killed, and their turns come one after
+// the other: others wait for seconds, not for two for each.
+func TestKilledWaitersCostLittle(t *testing.T) {
+	c := newContest(t, "a", "b", "c")
+	c.want("a", true, true, xdr.OK)
+	const killed = 50
+	for n := range killed {
+		if _, _, st := c.Lock(LockArgs{ClientID: c.who["b"], File: contested, Write: true, Wait: true, Length: 10,
+			New: true, Open: c.opened["b"], Owner: fmt.Append(nil, n), Now: c.now}); st != xdr.ErrDenied {
+			t.Fatal(st)
+		}
+	}
+	c.want("c", true, true, xdr.ErrDenied)
+	c.free("a")
+	begin := c.now
+	for told := ""; told != "c"; {
+		for _, n := range c.TakeNotices() {
+			told = n.Owner
+			c.pass(c.Noticed(n, true, c.now) + time.Millisecond)
+		}
+		c.Tidy(contested, c.now)
+		if c.now.Sub(begin) > 10*time.Second {
+			t.Fatalf("after %v it is the turn of %q", c.now.Sub(begin), told)
+		}
+	}
+	c.want("c", true, true, xdr.OK)
+}
+
 // A client that cannot be told has the lock kept until it can be expected to
 // have asked again, for a lease at most.
 func TestTheLockIsKeptForWhoPolls(t *testing.T) {
