@@ -35,6 +35,10 @@ const (
 	// that find no room are denied as ever, and have no place until they ask
 	// again when there is some.
 	MaxWaitersPerFile = 256
+	// maxWakeWork bounds the comparisons of waiters with locks after a change,
+	// about half a millisecond; leastWake waiters are looked at in any case.
+	maxWakeWork = 200_000
+	leastWake   = 8
 	// MaxWaitersPerClient bounds those of a client: each is a process of it
 	// that waits.
 	MaxWaitersPerClient = 4096

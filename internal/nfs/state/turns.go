@@ -22,10 +22,12 @@ func (t *Table) unqueue(f *file, gone func(*waiter) bool) {
 }
 
 // wake gives their turn to the waiters that nothing is in the way of any more.
-// It is called after every change of locks or of the queue.
+// It is called after every change of locks or of the queue. With very many locks
+// it looks at the first waiters only; the others have their turn later.
 func (t *Table) wake(f *file) {
+	reach := max(maxWakeWork/(len(f.locks)+1), leastWake)
 	for i, w := range f.waiters {
-		free := !w.lapsed
+		free := !w.lapsed && i < reach
 		for _, v := range f.waiters[:i] {
 			free = free && (v.lapsed || v.of(w.open.client, w.owner) || !v.clashes(w.first, w.last, w.write))
 		}
