@@ -40,7 +40,7 @@ func TestNobodyWaitsForALockForEver(t *testing.T) {
 		least   int     // turns of everybody
 	}{
 		{"4.2", 10, 20}, // on a busy machine; without a queue the four waited 15 to 62 s, and one had 10 turns
-		{"4.0", 20, 3}, // nobody can be told there: who waits asks after a second, then after two, four, ...
+		{"4.0", 20, 3},  // nobody can be told there: who waits asks after a second, then after two, four, ...
 	} {
 		t.Run(c.version, func(t *testing.T) {
 			harness.Need(t, true, harness.LinuxTools)
