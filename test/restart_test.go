@@ -129,6 +129,12 @@ func TestMountTargetExportsItsFileSystemAtRoot(t *testing.T) {
 mount -t nfs4 -o vers=4.1 `+ip+`:/ /mnt/n; mkdir /mnt/n/d; echo hello >/mnt/n/d/f; umount /mnt/n
 mount -t nfs4 -o vers=4.1 `+us.NFS+`:/ /mnt/n; ls /mnt/n | grep -qx `+*f.FileSystemId+`; grep -q hello /mnt/n/`+*f.FileSystemId+`/d/f; umount /mnt/n
 mount -t nfs4 -o vers=4.1 `+ip+`:/d /mnt/n; grep -q hello /mnt/n/f; umount /mnt/n`)
+	us.Put(t, "mount-targets/"+*m.MountTargetId+"/root-squash", `{"enabled": true, "anonymous_uid": 1234}`)
+	us.Guest(t, "squash").Run(t, guestLimit, `set -ex
+mount -t nfs4 `+us.NFS+`:/`+*f.FileSystemId+` /mnt/n; mkdir -m 777 /mnt/n/open; echo secret >/mnt/n/s; chmod 600 /mnt/n/s; umount /mnt/n
+mount -t nfs4 `+ip+`:/ /mnt/n; ! touch /mnt/n/x; ! cat /mnt/n/s; ! chown 5 /mnt/n/d; ! rm /mnt/n/s
+touch /mnt/n/open/mine; [ "$(stat -c %u:%g /mnt/n/open/mine)" = 1234:65534 ]; umount /mnt/n`)
+	us.Put(t, "mount-targets/"+*m.MountTargetId+"/root-squash", `{"enabled": false}`)
 	us.Kill(t)
 	us.Start(t)
 	us.Guest(t, "mt2").Run(t, guestLimit, `set -ex

@@ -76,6 +76,9 @@ type NFS struct {
 	// MountTargetPort is the port of mount targets on their own addresses.
 	// Default 2049.
 	MountTargetPort int `yaml:"mount_target_port"`
+	// RootSquash makes a client's root nobody (65534) on the shared address, and
+	// on mount targets without a setting of their own. Default false.
+	RootSquash bool `yaml:"root_squash"`
 }
 
 // Lease and Grace are the times as durations.

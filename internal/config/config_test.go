@@ -35,6 +35,14 @@ func TestDefaultsAreFilledIn(t *testing.T) {
 }
 
 // TestBadOptionsAreNamed: every problem names line, key, and what is allowed.
+func TestRootSquashIsOffUnlessItIsSaid(t *testing.T) {
+	for text, want := range map[string]bool{"": false, "nfs: {root_squash: false}\n": false, "nfs: {root_squash: true}\n": true} {
+		if c, err := Parse([]byte(good+text), "x.yaml"); err != nil || c.NFS.RootSquash != want {
+			t.Errorf("%q: %v, %v", text, c, err)
+		}
+	}
+}
+
 func TestBadOptionsAreNamed(t *testing.T) {
 	for _, c := range []struct{ add, want string }{
 		{"colour: red\n", "line 8: unknown key colour"},

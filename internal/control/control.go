@@ -40,7 +40,9 @@ type Config struct {
 	Subnets     []Subnet
 	// SecurityGroups are what mount targets may name.
 	SecurityGroups []SecurityGroup
-	Logger         *slog.Logger // nil: discard
+	// RootSquash is for mount targets that have no setting of their own.
+	RootSquash bool
+	Logger     *slog.Logger // nil: discard
 
 	OnPeerUnreachable UnreachablePolicy // "" is Wait
 	// KeepSettings: the settings of sources are not copied to their destinations.

@@ -58,10 +58,12 @@ type MountTarget struct {
 	SubnetID     string `json:"subnet_id"`
 	IPAddress    string `json:"ip_address"`
 	// SecurityGroups are ids; none admits everybody.
-	SecurityGroups []string  `json:"security_groups,omitempty"`
-	InterfaceID    string    `json:"interface_id"`
-	State          LifeCycle `json:"state"`
-	CreationTime   time.Time `json:"creation_time"`
+	SecurityGroups []string `json:"security_groups,omitempty"`
+	// RootSquash is nil until somebody sets it: as configured.
+	RootSquash   *RootSquash `json:"root_squash,omitempty"`
+	InterfaceID  string      `json:"interface_id"`
+	State        LifeCycle   `json:"state"`
+	CreationTime time.Time   `json:"creation_time"`
 }
 
 // Side is the end of a replication that a region holds.

@@ -72,13 +72,12 @@ func (c *Control) groupList() string {
 	return strings.Join(all, ", ")
 }
 
-// admission says who may connect to a mount target. A group that is no longer
+// admission says who may connect to a mount target, and as whom. A group that is no longer
 // in the configuration admits nobody.
 func (c *Control) admission(m *MountTarget) Admission {
-	if len(m.SecurityGroups) == 0 {
-		return Admission{Everybody: true}
-	}
 	var a Admission
+	a.Squash, _ = c.rootSquash(m)
+	a.Everybody = len(m.SecurityGroups) == 0
 	for _, id := range m.SecurityGroups {
 		g, known := c.securityGroup(id)
 		if !known {
@@ -134,23 +133,14 @@ func (c *Control) ModifySecurityGroups(ctx context.Context, mountTargetID string
 	if err != nil {
 		return asError(err)
 	}
-	c.kick(next.FileSystemID)
-	rules := c.admission(&next).String()
-	inForce := func() bool {
-		l := c.liveOf(next.FileSystemID)
-		return l.listening[next.ID] == rules || l.targets[next.ID] != nil
-	}
-	c.settle(ctx, settleTime, inForce)
-	if !inForce() {
-		return refuse(CodeInternal, "the security groups of %s are saved but not in force yet: file system %s is busy; see the log of holdfast", next.ID, next.FileSystemID)
-	}
-	return nil
+	return c.waitInForce(ctx, &next, "the choice of security groups of")
 }
 
-// Admission says who may connect.
+// Admission says who may connect, and whether root is root then.
 type Admission struct {
 	Everybody bool
 	From      []netip.Prefix
+	Squash    RootSquash
 }
 
 // Admits tells whether a connection from an address is to be accepted.
@@ -161,8 +151,9 @@ func (a Admission) Admits(ip netip.Addr) bool {
 
 // String is equal for equal admissions, and never empty.
 func (a Admission) String() string {
-	if a.Everybody {
-		return "everybody"
+	from := "everybody"
+	if !a.Everybody {
+		from = fmt.Sprint(a.From)
 	}
-	return fmt.Sprint(a.From)
+	return from + ", " + a.Squash.String()
 }

@@ -80,6 +80,13 @@ func (b *backChannels) control(id xdr.SessionID, program uint32, sys *oncrpc.Sys
 	}
 }
 
+// has tells whether a session has a back channel, which may be down.
+func (b *backChannels) has(id xdr.SessionID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sessions[id] != nil
+}
+
 func (b *backChannels) drop(id xdr.SessionID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -88,8 +88,6 @@ type Export struct {
 	// Name is its entry in the pseudo root, "fs-" and 17 hex digits.
 	Name string
 	FS   FileSystem
-	// SquashRoot maps uid and gid 0 to 65534.
-	SquashRoot bool
 }
 
 // Exports tells the server what there is. A region implements it.

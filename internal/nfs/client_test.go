@@ -72,6 +72,7 @@ type site struct {
 	srv   *Server
 	boots uint32
 	addr  map[Root]string
+	other Root // a mount target of fsB, where root may be squashed
 	stop  func()
 }
 
@@ -79,7 +80,8 @@ func newSite(t *testing.T) *site {
 	s := &site{T: t, clock: &clock{now: time.Unix(1_700_000_000, 0)}}
 	s.a = fstest.NewRefOf(fs.Lineage{'a'}, s.clock.Now)
 	s.b = fstest.NewRefOf(fs.Lineage{'b'}, s.clock.Now)
-	s.list = exportList{{Name: fsA, FS: s.a}, {Name: fsB, FS: s.b, SquashRoot: true}}
+	s.other = Root{Export: fsB, Squash: new(Squash)}
+	s.list = exportList{{Name: fsA, FS: s.a}, {Name: fsB, FS: s.b}}
 	s.start()
 	t.Cleanup(func() { s.stop() })
 	return s
@@ -98,7 +100,7 @@ func (s *site) start() {
 	s.srv, s.addr = srv, map[Root]string{}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	for _, root := range []Root{PseudoRoot(), FileSystemRoot(fsA), FileSystemRoot(fsB)} {
+	for _, root := range []Root{PseudoRoot(), FileSystemRoot(fsA), FileSystemRoot(fsB), s.other} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			s.Fatal(err)
@@ -129,6 +131,8 @@ type peer struct {
 	owner   string
 	boot    byte // its verifier
 	uid     uint32
+	groups  []uint32
+	program uint32 // of its callbacks, 0 means 0x40000000
 	minor   uint32 // version, 0 means 1
 	xid     uint32
 	client  uint64
@@ -194,7 +198,7 @@ func (p *peer) send(body []byte) {
 	w := xdr.NewWriter()
 	defer w.Release()
 	oncrpc.BeginRecord(w)
-	oncrpc.AppendCall(w, p.xid, xdr.Program, xdr.Version, xdr.ProcCompound, &oncrpc.SysCred{Machine: "test", UID: p.uid, GID: p.uid})
+	oncrpc.AppendCall(w, p.xid, xdr.Program, xdr.Version, xdr.ProcCompound, &oncrpc.SysCred{Machine: "test", UID: p.uid, GID: p.uid, Groups: p.groups})
 	w.Raw(body)
 	oncrpc.EndRecord(w)
 	if _, err := p.conn.Write(w.Bytes()); err != nil {

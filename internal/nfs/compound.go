@@ -32,6 +32,7 @@ type compound struct {
 	ticket  *state.Ticket // nil in minor version 0
 	client  uint64        // who asks: of the session, or what the operation says
 	dialect *dialect
+	squash  *Anonymous  // whom root becomes, nil: it stays root
 	turn    *state.Turn // of an owner, in minor version 0
 	limit   int         // bytes of the whole reply
 	tooBig  xdr.Status  // what to answer beyond it
@@ -66,7 +67,7 @@ type opFunc func(c *compound) xdr.Status
 
 // compound answers COMPOUND.
 func (s *Server) compound(ctx context.Context, v *view, call *oncrpc.Call, args *xdr.Reader, w *xdr.Writer) oncrpc.AcceptStat {
-	c := &compound{s: s, ctx: ctx, view: v, call: call, args: args, w: w, start: w.Len(), limit: maxRequest, tooBig: xdr.ErrRepTooBig}
+	c := &compound{s: s, ctx: ctx, view: v, call: call, args: args, w: w, squash: v.root.Squash.get(), start: w.Len(), limit: maxRequest, tooBig: xdr.ErrRepTooBig}
 	defer c.abandon()
 	tag := args.Opaque(maxTag)
 	minor := args.Uint32()
@@ -101,6 +102,7 @@ func (c *compound) answer(st xdr.Status) oncrpc.AcceptStat {
 	c.w.SetUint32(c.start, uint32(st))
 	c.w.SetUint32(c.countAt, uint32(c.index))
 	c.finish()
+	c.s.notify()
 	if c.drop {
 		return oncrpc.Drop
 	}

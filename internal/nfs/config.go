@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/holdfast-fs/holdfast/internal/nfs/oncrpc"
 	"github.com/holdfast-fs/holdfast/internal/nfs/state"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -49,7 +50,7 @@ func NewServer(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, booted: boot,
 		boot:   uint64(boot.Unix())<<32 | uint64(binary.BigEndian.Uint32(nonce[:])),
-		served: map[string]*served{}, seed: maphash.MakeSeed(), retries: retries{byKey: map[retryKey]*retry{}},
+		served: map[string]*served{}, seed: maphash.MakeSeed(), rooms: oncrpc.NewRooms(), retries: retries{byKey: map[retryKey]*retry{}},
 	}
 	s.table = state.NewTable(state.Config{Boot: s.boot, Lease: cfg.LeaseTime, Grace: cfg.GraceTime, Fore: foreLimits})
 	s.metrics = newMetrics(s, cfg.Registry)

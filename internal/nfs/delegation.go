@@ -162,47 +162,53 @@ func (c *compound) found(dir fs.Ino, name fs.Name) func() (fs.Ino, bool) {
 
 // delegate grants a delegation of the file that was just opened, if the client
 // can be asked to return it. For reading it is given without a wish, for
-// writing only to who wants it: Linux does not.
-func (c *compound) delegate(a *openArgs) (kind uint32, id xdr.StateID) {
+// writing only to who wants it: Linux does not. If none is given, why tells the
+// reason to a client that has a wish.
+func (c *compound) delegate(a *openArgs) (kind uint32, id xdr.StateID, why uint32) {
 	wish := a.want & xdr.ShareWantMask
-	write := wish == xdr.WantWriteDeleg && a.access&xdr.ShareWrite != 0
+	reclaim := a.claim == xdr.ClaimPrevious && a.had != xdr.DelegateNone
+	// One for writing needs an open for writing: only that was permitted.
+	write := (wish == xdr.WantWriteDeleg || a.had == xdr.DelegateWrite) && a.access&xdr.ShareWrite != 0
 	x := c.cur.export.FS
 	switch {
-	case !c.dialect.sessions || a.claim != xdr.ClaimNull && a.claim != xdr.ClaimFH:
-		return xdr.DelegateNone, id
-	case wish == xdr.WantNoDeleg || wish == xdr.WantCancel || x.ReadOnly():
-		return xdr.DelegateNone, id
-	case a.access&xdr.ShareWrite != 0 && !write || len(c.s.back.of(c.client)) == 0:
-		return xdr.DelegateNone, id
+	case wish == xdr.WantNoDeleg:
+		return xdr.DelegateNone, id, xdr.WhyNoDelegNotWanted
+	case wish == xdr.WantCancel:
+		return xdr.DelegateNone, id, xdr.WhyNoDelegCanceled
+	case !c.dialect.sessions || !reclaim && a.claim != xdr.ClaimNull && a.claim != xdr.ClaimFH:
+		return xdr.DelegateNone, id, xdr.WhyNoDelegResource
+	case a.access&xdr.ShareWrite != 0 && !write && !reclaim || reclaim && a.had == xdr.DelegateWrite && !write || x.ReadOnly() || len(c.s.back.of(c.client)) == 0:
+		return xdr.DelegateNone, id, xdr.WhyNoDelegResource
 	}
 	x.Hold(c.cur.ino)
 	attr, err := x.GetAttr(c.cur.ino)
 	ok := err == nil
 	if ok {
-		id, ok = c.s.table.Delegate(state.DelegArgs{
-			ClientID: c.client, File: c.cur.file(), Write: write, Change: attr.Change, Now: c.s.cfg.Clock(),
+		id, why, ok = c.s.table.Delegate(state.DelegArgs{
+			ClientID: c.client, File: c.cur.file(), Write: write, Change: attr.Change, Reclaim: reclaim, Now: c.s.cfg.Clock(),
 		})
 	}
 	switch {
 	case !ok:
 		x.Release(c.cur.ino)
-		return xdr.DelegateNone, id
+		return xdr.DelegateNone, id, why
 	case write:
-		return xdr.DelegateWrite, id
+		return xdr.DelegateWrite, id, 0
 	}
-	return xdr.DelegateRead, id
+	return xdr.DelegateRead, id, 0
 }
 
 // putDelegation appends an open_delegation4 (RFC 8881 §18.16.2). There is no
-// user to whom access is promised.
-func (c *compound) putDelegation(kind uint32, id xdr.StateID, want uint32) {
+// user to whom access is promised. One that was reclaimed is to be returned.
+func (c *compound) putDelegation(a *openArgs) {
+	kind, id, why := c.delegate(a)
 	if kind == xdr.DelegateNone {
-		c.putNoDelegation(want)
+		c.putNoDelegation(a.want, why)
 		return
 	}
 	c.w.Uint32(kind)
 	c.w.StateID(id)
-	c.w.Bool(false) // not recalled
+	c.w.Bool(a.claim == xdr.ClaimPrevious)
 	if kind == xdr.DelegateWrite {
 		c.w.Uint32(xdr.LimitSize)
 		c.w.Uint64(fs.MaxFileSize)

@@ -144,13 +144,6 @@ func TestPermissionIsCheckedWhenOpening(t *testing.T) {
 	user.must(putFH(h.fh), write(h.id, 0, xdr.FileSync, []byte("mine")))
 }
 
-func TestRootIsSquashed(t *testing.T) {
-	s := newSite(t)
-	p := s.mount("one")
-	p.want(p.status(put(fs.Lineage{'b'}, fs.RootIno), mkdir("d", 0o755)), xdr.ErrAccess, "root in a squashed file system")
-	p.must(putA(), mkdir("d", 0o755))
-}
-
 func TestWriteVerifierChangesWithTheEpoch(t *testing.T) {
 	s := newSite(t)
 	p := s.mount("one")

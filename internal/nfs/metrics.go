@@ -31,6 +31,9 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 			Name: "holdfast_nfs_" + name, Help: "State held for NFS clients: " + name + "."},
 			func() float64 { return float64(s.count(i)) }))
 	}
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "holdfast_nfs_lock_waiters", Help: "Blocking lock requests of NFS clients that wait for their turn."},
+		func() float64 { return float64(s.table.Queued()) }))
 	return m
 }
 

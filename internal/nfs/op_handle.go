@@ -182,12 +182,21 @@ func (c *compound) parent() (object, xdr.Status) {
 		return object{}, xdr.ErrSymlink
 	case a.Type != fs.TypeDir:
 		return object{}, xdr.ErrNotDir
+	case !c.maySearch():
+		return object{}, xdr.ErrAccess
 	case a.Ino != fs.RootIno:
 		return c.at(a.Parent), xdr.OK
 	case c.view.root.Export != "":
 		return object{}, xdr.ErrNoEnt
 	}
 	return object{kind: pseudoRoot}, xdr.OK
+}
+
+// maySearch tells whether the caller may look names up in the current directory.
+func (c *compound) maySearch() bool {
+	cred := c.cred()
+	has, err := c.cur.export.FS.Access(&cred, c.cur.ino, fs.AccessExec)
+	return err == nil && has&fs.AccessExec != 0
 }
 
 // opSecInfo is RFC 8881 §18.29, opSecInfoNoName §18.45. Both consume the

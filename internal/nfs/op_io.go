@@ -32,7 +32,7 @@ func (c *compound) outOfGrace() xdr.Status {
 	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
 		return c.status(err)
 	}
-	if c.s.table.InGrace(c.cur.export.Name) {
+	if c.s.table.AskInGrace(c.cur.export.Name) {
 		return xdr.ErrGrace
 	}
 	return xdr.OK

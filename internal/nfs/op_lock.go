@@ -1,21 +1,22 @@
 package nfs
 
 import (
+	"time"
+
 	"github.com/holdfast-fs/holdfast/internal/nfs/state"
 	"github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 )
 
 // lockType reads nfs_lock_type4. The blocking kinds are asked for again by the
-// client until they are granted.
-func (c *compound) lockType() (write bool) {
-	switch c.args.Uint32() {
-	case xdr.LockRead, xdr.LockReadWait:
-	case xdr.LockWrite, xdr.LockWriteWait:
-		write = true
+// client until they are granted, in the order of the queue.
+func (c *compound) lockType() (write, wait bool) {
+	kind := c.args.Uint32()
+	switch kind {
+	case xdr.LockRead, xdr.LockWrite, xdr.LockReadWait, xdr.LockWriteWait:
 	default:
 		c.args.Fail()
 	}
-	return write
+	return kind == xdr.LockWrite || kind == xdr.LockWriteWait, kind == xdr.LockReadWait || kind == xdr.LockWriteWait
 }
 
 // lockable checks the current handle.
@@ -29,9 +30,34 @@ func (c *compound) lockable() xdr.Status {
 	return c.regular()
 }
 
+func (c *compound) mayLock(reclaim bool) xdr.Status { return c.mayHave(reclaim, false) }
+
+// mayHave tells whether the client may get opens and locks of the current file
+// system now, and makes its reclaim record.
+func (c *compound) mayHave(reclaim, delegated bool) xdr.Status {
+	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
+		return c.status(err)
+	}
+	may := func(now time.Time) xdr.Status {
+		return c.s.table.MayLock(c.client, c.cur.export.Name, reclaim, now)
+	}
+	now := c.s.cfg.Clock()
+	st := may(now)
+	if st == xdr.ErrGrace {
+		c.s.endGraces(c.ctx, now) // its time may be over, if nobody asked before
+		st = may(now)
+	}
+	if st != xdr.OK && !(delegated && st == xdr.ErrGrace) {
+		return st
+	}
+	return c.status(c.s.record(c.ctx, c.client, &c.cur.export))
+}
+
 // opLock is RFC 8881 §18.10.
 func opLock(c *compound) xdr.Status {
-	a := state.LockArgs{ClientID: c.client, Write: c.lockType(), Reclaim: c.args.Bool()}
+	a := state.LockArgs{ClientID: c.client}
+	a.Write, a.Wait = c.lockType()
+	a.Reclaim = c.args.Bool()
 	a.Offset, a.Length, a.New = c.args.Uint64(), c.args.Uint64(), c.args.Bool()
 	if a.New {
 		c.args.Uint32() // open seqid
@@ -83,7 +109,7 @@ func (c *compound) putDenied(d *state.Denied) {
 
 // opLockT is RFC 8881 §18.11.
 func opLockT(c *compound) xdr.Status {
-	write := c.lockType()
+	write, _ := c.lockType()
 	offset, length := c.args.Uint64(), c.args.Uint64()
 	c.args.Uint64() // the client is that of the session
 	owner := c.args.Opaque(xdr.OpaqueLimit)

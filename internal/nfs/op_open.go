@@ -24,6 +24,7 @@ type openArgs struct {
 
 	claim uint32
 	deleg xdr.StateID // of the claims that name one
+	had   uint32      // the kind of delegation that is reclaimed
 	name  fs.Name
 }
 
@@ -50,7 +51,10 @@ func (c *compound) readOpen() (*openArgs, xdr.Status) {
 	case xdr.ClaimNull, xdr.ClaimDelegatePrev:
 		a.name = c.name()
 	case xdr.ClaimPrevious:
-		c.args.Uint32() // the delegation it had: none is given in grace
+		a.had = c.args.Uint32()
+		if a.had > xdr.DelegateWrite {
+			c.args.Fail()
+		}
 	case xdr.ClaimDelegateCur:
 		a.deleg = c.resolve(c.args.StateID())
 		a.name = c.name()
@@ -67,11 +71,14 @@ func (c *compound) readOpen() (*openArgs, xdr.Status) {
 		a.want = a.access & (xdr.ShareWantMask | xdr.ShareWhenMask)
 		a.access &^= a.want
 	}
-	if a.access == 0 || a.access > xdr.ShareBoth || a.deny > xdr.DenyBoth || a.create && a.claim != xdr.ClaimNull {
+	if a.access == 0 || a.access > xdr.ShareBoth || a.deny > xdr.DenyBoth || a.create && !namesFile[a.claim] {
 		return nil, xdr.ErrInval
 	}
 	return a, xdr.OK
 }
+
+// namesFile are the claims with a name: only by them a file can be made.
+var namesFile = map[uint32]bool{xdr.ClaimNull: true, xdr.ClaimDelegateCur: true, xdr.ClaimDelegatePrev: true}
 
 // readHow reads createhow4.
 func (c *compound) readHow(a *openArgs) (st xdr.Status) {
@@ -122,14 +129,16 @@ func opOpen(c *compound) xdr.Status {
 	c.putChange(found.dir)
 	c.w.Uint32(c.openFlags())
 	c.w.Bitmap(found.mask)
-	kind, deleg := c.delegate(a)
-	c.putDelegation(kind, deleg, a.want)
+	c.putDelegation(a)
 	return xdr.OK
 }
 
-// openFlags are the flags of an OPEN's result.
+// openFlags are the flags of an OPEN's result. A client with a back channel is
+// told when it can have a lock that it waits for.
 func (c *compound) openFlags() uint32 {
 	switch {
+	case c.dialect.sessions && c.s.back.has(c.ticket.Session):
+		return xdr.OpenResultLockPOSIX | xdr.OpenResultPreserveUnlinked | xdr.OpenResultMayNotifyLock
 	case c.dialect.sessions:
 		return xdr.OpenResultLockPOSIX | xdr.OpenResultPreserveUnlinked
 	case c.turn.Confirm:
@@ -164,17 +173,12 @@ func (c *compound) mayOpen(a *openArgs) xdr.Status {
 		}
 		return xdr.ErrROFS
 	}
-	return c.mayLock(a.claim == xdr.ClaimPrevious)
-}
-
-func (c *compound) mayLock(reclaim bool) xdr.Status {
-	if err := c.s.observe(c.ctx, &c.cur.export); err != nil {
-		return c.status(err)
+	if a.claim == xdr.ClaimDelegateCur || a.claim == xdr.ClaimDelegCurFH {
+		// In grace, too: nobody can reclaim what conflicts with a delegation
+		// that is held now. Whether it is held is looked at with the file.
+		return c.mayHave(false, true)
 	}
-	if st := c.s.table.MayLock(c.client, c.cur.export.Name, reclaim, c.s.cfg.Clock()); st != xdr.OK {
-		return st
-	}
-	return c.status(c.s.record(c.ctx, c.client, &c.cur.export))
+	return c.mayHave(a.claim == xdr.ClaimPrevious, false)
 }
 
 // opened is what an OPEN found or made.
@@ -190,7 +194,7 @@ func (c *compound) openTarget(a *openArgs) (opened, xdr.Status) {
 	if a.claim != xdr.ClaimNull && a.claim != xdr.ClaimDelegateCur {
 		return opened{ino: c.cur.ino}, xdr.OK
 	}
-	if a.create && !c.cur.export.FS.ReadOnly() {
+	if a.create && a.claim == xdr.ClaimNull && !c.cur.export.FS.ReadOnly() {
 		return c.openCreate(a)
 	}
 	d, err := c.cur.export.FS.GetAttr(c.cur.ino)
@@ -199,10 +203,12 @@ func (c *compound) openTarget(a *openArgs) (opened, xdr.Status) {
 	}
 	o, st := c.lookup(a.name)
 	switch {
-	case st == xdr.ErrNoEnt && a.create:
+	case st == xdr.ErrNoEnt && a.create && a.claim == xdr.ClaimNull:
 		return opened{}, xdr.ErrROFS
 	case st != xdr.OK:
 		return opened{}, st
+	case a.create && a.claim == xdr.ClaimDelegateCur:
+		return c.openDelegated(a, o)
 	case a.create && a.mode != xdr.CreateUnchecked:
 		return opened{}, xdr.ErrExist
 	}
@@ -304,7 +310,10 @@ func (c *compound) grant(a *openArgs, found opened) (id xdr.StateID, st xdr.Stat
 // open before the server restarted, or a delegation.
 func (c *compound) entitled(a *openArgs, found opened) xdr.Status {
 	switch {
-	case found.made || a.claim == xdr.ClaimPrevious:
+	case found.made || a.claim == xdr.ClaimPrevious && !c.squashed():
+		// What was open is given back although it could not be opened now. Not
+		// so to a root that is squashed: nothing tells what it had open, and by
+		// this claim it could open whatever it likes as long as grace lasts.
 		return xdr.OK
 	case a.claim == xdr.ClaimDelegateCur || a.claim == xdr.ClaimDelegCurFH:
 		if st := c.s.table.CheckDeleg(c.client, a.deleg, c.cur.file(), a.access); st != xdr.OK {
@@ -323,62 +332,5 @@ func (c *compound) truncate(a *openArgs) xdr.Status {
 		return c.status(err)
 	}
 	c.changed(res.Seq)
-	return xdr.OK
-}
-
-// putNoDelegation tells that there is no delegation, and why if the client had
-// a wish (RFC 8881 §18.16.3).
-func (c *compound) putNoDelegation(want uint32) {
-	switch want & xdr.ShareWantMask {
-	case 0:
-		c.w.Uint32(xdr.DelegateNone)
-	case xdr.WantNoDeleg:
-		c.w.Uint32(xdr.DelegateNoneExt)
-		c.w.Uint32(xdr.WhyNoDelegNotWanted)
-	default:
-		c.w.Uint32(xdr.DelegateNoneExt)
-		c.w.Uint32(xdr.WhyNoDelegResource)
-		c.w.Bool(false) // nor will the client be told when there is one
-	}
-}
-
-// opOpenDowngrade is RFC 8881 §18.18.
-func opOpenDowngrade(c *compound) xdr.Status {
-	id := c.resolve(c.args.StateID())
-	c.args.Uint32() // seqid
-	access, deny := c.args.Uint32(), c.args.Uint32()
-	if c.args.Bad() {
-		return xdr.ErrBadXDR
-	}
-	if st := c.needFile(); st != xdr.OK {
-		return st
-	}
-	access &^= xdr.ShareWantMask | xdr.ShareWhenMask
-	id, st := c.s.table.Downgrade(c.client, id, c.cur.file(), access, deny)
-	if st != xdr.OK {
-		return st
-	}
-	c.curState = id
-	c.w.StateID(id)
-	return xdr.OK
-}
-
-// opClose is RFC 8881 §18.2.
-func opClose(c *compound) xdr.Status {
-	c.args.Uint32() // seqid
-	id := c.resolve(c.args.StateID())
-	if c.args.Bad() {
-		return xdr.ErrBadXDR
-	}
-	if st := c.needFile(); st != xdr.OK {
-		return st
-	}
-	eff, st := c.s.table.Close(c.client, id, c.cur.file())
-	c.s.carryOut(c.ctx, eff)
-	if st != xdr.OK {
-		return st
-	}
-	c.curState = xdr.InvalidStateID
-	c.w.StateID(xdr.InvalidStateID)
 	return xdr.OK
 }

@@ -133,7 +133,7 @@ func open(s openSpec) op {
 		}
 		w.Uint32(s.claim)
 		switch s.claim {
-		case xdr.ClaimNull:
+		case xdr.ClaimNull, xdr.ClaimDelegatePrev:
 			w.String(s.name)
 		case xdr.ClaimPrevious:
 			w.Uint32(xdr.DelegateNone)
@@ -212,6 +212,7 @@ func commit() op {
 // lockSpec says what a LOCK asks for; by names an existing lock state.
 type lockSpec struct {
 	write, reclaim bool
+	wait           bool
 	offset, length uint64
 	open           xdr.StateID
 	owner          string
@@ -226,10 +227,21 @@ func putLockType(w *xdr.Writer, write bool) {
 	}
 }
 
+func (s *lockSpec) putType(w *xdr.Writer) {
+	switch {
+	case s.wait && s.write:
+		w.Uint32(xdr.LockWriteWait)
+	case s.wait:
+		w.Uint32(xdr.LockReadWait)
+	default:
+		putLockType(w, s.write)
+	}
+}
+
 func lock(s lockSpec) op {
 	return func(w *xdr.Writer) {
 		w.Uint32(uint32(xdr.OpLock))
-		putLockType(w, s.write)
+		s.putType(w)
 		w.Bool(s.reclaim)
 		w.Uint64(s.offset)
 		w.Uint64(s.length)

@@ -29,6 +29,7 @@ type Server struct {
 	seed    maphash.Seed
 	retries retries // of minor version 0
 	back    backChannels
+	rooms   *oncrpc.Rooms
 
 	mu     sync.Mutex
 	served map[string]*served // by export name
@@ -39,6 +40,8 @@ type Root struct {
 	// Export is the name of the one file system to show (a mount target's own
 	// address); empty shows the pseudo root with one entry per file system.
 	Export string
+	// Squash, if set, says whom root becomes here.
+	Squash *Squash
 }
 
 // PseudoRoot shows every file system under its name.
@@ -53,7 +56,7 @@ func FileSystemRoot(name string) Root { return Root{Export: name} }
 func (s *Server) Serve(ctx context.Context, ln net.Listener, root Root) error {
 	view := &view{root: root, identity: root.Export}
 	rpc := &oncrpc.Server{
-		Log: s.log, MaxRecord: maxRequest, OnConn: s.metrics.conn,
+		Log: s.log, MaxRecord: maxRequest, Rooms: s.rooms, OnConn: s.metrics.conn,
 		Program: oncrpc.Program{Number: xdr.Program, Version: xdr.Version,
 			Handle: func(ctx context.Context, _ *oncrpc.Conn, call *oncrpc.Call, args *xdr.Reader, w *xdr.Writer) oncrpc.AcceptStat {
 				return s.handle(ctx, view, call, args, w)
@@ -91,7 +94,15 @@ func (s *Server) Tick(ctx context.Context) {
 	s.expire(ctx, now)
 	s.revoke(ctx, now)
 	s.back.prune(s.table.HasSession)
+	s.table.SweepWaiters(now)
+	s.notify()
 	s.carryOut(ctx, s.table.Sweep40(now))
+	s.endGraces(ctx, now)
+}
+
+// endGraces ends the graces that are due; the records of those who did not come
+// go first.
+func (s *Server) endGraces(ctx context.Context, now time.Time) {
 	for _, g := range s.table.GraceDue(now) {
 		if s.forget(ctx, g.Forget) {
 			s.carryOut(ctx, s.table.EndGrace(g.FS, now))

@@ -7,7 +7,9 @@ import (
 
 // opLock40 is RFC 7530 §16.10.
 func opLock40(c *compound) xdr.Status {
-	a := state.LockArgs{Write: c.lockType(), Reclaim: c.args.Bool()}
+	var a state.LockArgs
+	a.Write, a.Wait = c.lockType()
+	a.Reclaim = c.args.Bool()
 	a.Offset, a.Length, a.New = c.args.Uint64(), c.args.Uint64(), c.args.Bool()
 	var seqid uint32
 	var by xdr.StateID
@@ -47,7 +49,7 @@ func (c *compound) lock40(a state.LockArgs) xdr.Status {
 
 // opLockT40 is RFC 7530 §16.11.
 func opLockT40(c *compound) xdr.Status {
-	write := c.lockType()
+	write, _ := c.lockType()
 	offset, length := c.args.Uint64(), c.args.Uint64()
 	client, owner := c.args.Uint64(), c.args.Opaque(xdr.OpaqueLimit)
 	if st := c.lockable(); st != xdr.OK {

@@ -165,7 +165,7 @@ func (p *peer40) opened40(res *result) (f file, confirm bool) {
 func (p *peer40) lock40(s lockSpec, openSeq, lockSeq uint32) op {
 	return func(w *xdr.Writer) {
 		w.Uint32(uint32(xdr.OpLock))
-		putLockType(w, s.write)
+		s.putType(w)
 		w.Bool(s.reclaim)
 		w.Uint64(s.offset)
 		w.Uint64(s.length)

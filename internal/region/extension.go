@@ -63,7 +63,7 @@ type SalvageAnswer struct {
 	Salvages []engine.Salvage `json:"salvages"`
 }
 
-func (v *volumes) extension() http.Handler {
+func (v *volumes) extension() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+extensionPrefix+"file-systems/{id}", v.withVolume(v.answerStatus))
 	mux.HandleFunc("GET "+extensionPrefix+"file-systems/{id}/hash", v.withVolume(answerHash))

@@ -9,13 +9,14 @@ import (
 	"sync"
 
 	"github.com/holdfast-fs/holdfast/internal/control"
+	"github.com/holdfast-fs/holdfast/internal/nfs"
 )
 
 // listeners are the addresses of mount targets: each exports one file system
 // at "/".
 type listeners struct {
 	port  int
-	serve func(ctx context.Context, l net.Listener, fileSystemID string) error
+	serve func(ctx context.Context, l net.Listener, fileSystemID string, squash *nfs.Squash) error
 	log   *slog.Logger
 
 	mu sync.Mutex
@@ -26,6 +27,7 @@ type mountListener struct {
 	addr string
 	fsID string
 	gate *gate
+	root *nfs.Squash
 	stop context.CancelFunc
 	l    net.Listener
 	done chan struct{}
@@ -41,6 +43,7 @@ func (s *listeners) Listen(_ context.Context, mountTargetID, fileSystemID, ip st
 	if m := s.m[mountTargetID]; m != nil {
 		if m.addr == addr && m.fsID == fileSystemID {
 			m.gate.set(admit)
+			m.root.Set(anonymous(admit.Squash))
 			return nil
 		}
 		s.stop(mountTargetID)
@@ -55,11 +58,12 @@ func (s *listeners) Listen(_ context.Context, mountTargetID, fileSystemID, ip st
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	g := newGate(l, admit, s.log.With("mount_target", mountTargetID))
-	m := &mountListener{addr: addr, fsID: fileSystemID, gate: g, stop: stop, l: g, done: make(chan struct{})}
+	m := &mountListener{addr: addr, fsID: fileSystemID, gate: g, root: new(nfs.Squash), stop: stop, l: g, done: make(chan struct{})}
+	m.root.Set(anonymous(admit.Squash))
 	s.m[mountTargetID] = m
 	go func() {
 		defer close(m.done)
-		if err := s.serve(ctx, g, fileSystemID); err != nil && ctx.Err() == nil {
+		if err := s.serve(ctx, g, fileSystemID, m.root); err != nil && ctx.Err() == nil {
 			s.log.Error("a mount target ended", "mount_target", mountTargetID, "address", addr, "error", err)
 		}
 	}()

@@ -122,8 +122,8 @@ func (r *Region) newNFS() (err error) {
 		return err
 	}
 	r.mounts = &listeners{port: r.cfg.NFS.MountTargetPort, log: r.log, m: make(map[string]*mountListener),
-		serve: func(ctx context.Context, l net.Listener, id string) error {
-			return r.nfs.Serve(ctx, l, nfs.FileSystemRoot(id))
+		serve: func(ctx context.Context, l net.Listener, id string, squash *nfs.Squash) error {
+			return r.nfs.Serve(ctx, l, nfs.Root{Export: id, Squash: squash})
 		}}
 	return nil
 }
@@ -135,6 +135,7 @@ func (r *Region) newControl(d disk.FS, p *peers) error {
 	}
 	r.control, err = control.New(control.Config{Region: r.cfg.Region, AccountID: r.cfg.AccountID, Now: time.Now, Rand: rand.Reader,
 		Log: catalog, FileSystems: r.volumes, Peers: p, Listeners: r.mounts, Subnets: subnets(r.cfg), SecurityGroups: securityGroups(r.cfg), Logger: r.log,
+		RootSquash:        r.cfg.NFS.RootSquash,
 		KeepSettings:      r.cfg.Replication.CopySettings != nil && !*r.cfg.Replication.CopySettings,
 		OnPeerUnreachable: control.UnreachablePolicy(r.cfg.Replication.OnPeerUnreachable)})
 	if err != nil {
@@ -212,7 +213,7 @@ func (r *Region) start(ctx context.Context, spawn func(string, func(context.Cont
 	}
 	spawn("scrub", newScrubber(r.volumes, r.peers.fetchRun, *r.cfg.Scrub.BytesPerSecond, r.log, r.registry).run)
 	spawn(keyAPI, serveHTTP(ls[keyAPI], &http.Server{Handler: api, ErrorLog: quiet(r.log)}))
-	spawn(keyNFS, func(ctx context.Context) error { return r.nfs.Serve(ctx, ls[keyNFS], nfs.PseudoRoot()) })
+	spawn(keyNFS, func(ctx context.Context) error { return r.nfs.Serve(ctx, ls[keyNFS], r.sharedRoot()) })
 	return nil
 }
 
@@ -269,7 +270,7 @@ func (r *Region) apiHandler() (http.Handler, error) {
 		creds = append(creds, efsapi.Credential{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken, Role: efsapi.Role(c.Role)})
 	}
 	conf := efsapi.Config{Control: r.control, Region: r.cfg.Region, Credentials: creds, Now: time.Now, Rand: rand.Reader,
-		Logger: r.log, Extensions: r.volumes.extension(), ExtensionPrefix: extensionPrefix}
+		Logger: r.log, Extensions: r.extension(), ExtensionPrefix: extensionPrefix}
 	if r.audit != nil {
 		conf.Audit = r.audit.write
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -233,14 +235,25 @@ func (r *Region) Get(t testing.TB, path string, v any) {
 
 // TryGet asks one of the signed calls beyond EFS, such as
 // "file-systems/fs-.../hash", and decodes the answer into v.
-func (r *Region) TryGet(path string, v any) error {
-	req, err := http.NewRequest(http.MethodGet, "http://"+r.API+"/holdfast/v1/"+path, nil)
+func (r *Region) TryGet(path string, v any) error { return r.extension(http.MethodGet, path, "", v) }
+
+// Put makes one of the signed calls beyond EFS that change something.
+func (r *Region) Put(t testing.TB, path, body string) {
+	t.Helper()
+	var answer map[string]any
+	if err := r.extension(http.MethodPut, path, body, &answer); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *Region) extension(method, path, body string, v any) error {
+	req, err := http.NewRequest(method, "http://"+r.API+"/holdfast/v1/"+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
-	const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	hash := sha256.Sum256([]byte(body))
 	creds := aws.Credentials{AccessKeyID: r.keys.AccessKey, SecretAccessKey: r.keys.SecretKey}
-	if err := v4.NewSigner().SignHTTP(context.Background(), creds, req, emptyHash, "elasticfilesystem", r.Name, time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(context.Background(), creds, req, hex.EncodeToString(hash[:]), "elasticfilesystem", r.Name, time.Now()); err != nil {
 		return err
 	}
 	resp, err := r.http().Do(req)

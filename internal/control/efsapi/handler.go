@@ -139,6 +139,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(rec, r, err)
 		return
 	}
+	r.Body = io.NopCloser(bytes.NewReader(body)) // for extensions
 	h.mux.ServeHTTP(rec, r.WithContext(withBody(r.Context(), body)))
 }
 

@@ -29,6 +29,11 @@ const (
 // xdr.GetBuffer and belongs to the caller, also after an error (it may be nil).
 // io.EOF means that the peer closed between records.
 func ReadRecord(r io.Reader, limit int) ([]byte, error) {
+	return readRecord(r, limit, func() {})
+}
+
+// readRecord calls large before it takes more than what is believed.
+func readRecord(r io.Reader, limit int, large func()) ([]byte, error) {
 	var mark [markSize]byte
 	var buf []byte // taken when a mark has arrived: most connections are idle
 	for n := range maxFragments {
@@ -47,7 +52,7 @@ func ReadRecord(r io.Reader, limit int) ([]byte, error) {
 			return buf, fmt.Errorf("%w: %d bytes after %d, limit %d", ErrRecordTooBig, size, len(buf), limit)
 		}
 		var err error
-		if buf, err = readFragment(r, buf, size); err != nil {
+		if buf, err = readFragment(r, buf, size, large); err != nil {
 			return buf, err
 		}
 		if m&lastFragment != 0 {
@@ -59,9 +64,12 @@ func ReadRecord(r io.Reader, limit int) ([]byte, error) {
 
 // readFragment appends size bytes to buf, taking memory only when what it has
 // is full.
-func readFragment(r io.Reader, buf []byte, size int) ([]byte, error) {
+func readFragment(r io.Reader, buf []byte, size int, large func()) ([]byte, error) {
 	for size > 0 {
 		if len(buf) == cap(buf) {
+			if cap(buf) <= believed {
+				large()
+			}
 			bigger := xdr.GetBuffer(min(len(buf)+size, max(2*len(buf), 1<<20)))
 			bigger = append(bigger, buf...)
 			xdr.PutBuffer(buf)

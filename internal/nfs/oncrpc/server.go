@@ -19,6 +19,8 @@ type Conn struct {
 	ID     uint64 // unique within the Server
 	Remote net.Addr
 	back   *backCalls
+
+	requests, replies *host
 }
 
 // Handler carries out one call: it reads the arguments from args, which is
@@ -48,6 +50,10 @@ type Server struct {
 	MaxInFlight int
 	// MaxConns bounds the connections of one listener; more are closed at once.
 	MaxConns int
+	// RecordTimeout ends a connection whose client does not finish a record.
+	RecordTimeout time.Duration
+	// Rooms bound the memory of large requests and replies. nil: of its own.
+	Rooms *Rooms
 	// OnConn, if set, is told of every connection that begins (+1) and ends (-1).
 	OnConn func(delta int)
 }
@@ -58,7 +64,8 @@ const (
 	// DefaultMaxInFlight is one full session of 64 slots and some to spare.
 	DefaultMaxInFlight = 80
 	// DefaultMaxConns is what EFS allows for a file system. An idle connection
-	// takes some 20 KiB; at worst each holds MaxInFlight records.
+	// takes some 20 KiB; at worst each holds MaxInFlight records and replies of
+	// 8 KiB, and all together what Rooms have.
 	DefaultMaxConns = 25_000
 	// readAhead takes a small call in one system call; the bytes of a large one
 	// go straight to its record.
@@ -76,6 +83,12 @@ func (s *Server) defaults() {
 	}
 	if s.MaxConns == 0 {
 		s.MaxConns = DefaultMaxConns
+	}
+	if s.RecordTimeout == 0 {
+		s.RecordTimeout = recordTimeout
+	}
+	if s.Rooms == nil {
+		s.Rooms = NewRooms()
 	}
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
@@ -152,6 +165,9 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, c *Conn) {
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
 
+	c.requests, c.replies = s.Rooms.requests.enter(c.Remote), s.Rooms.replies.enter(c.Remote)
+	defer c.requests.leave()
+	defer c.replies.leave()
 	inFlight := make(chan struct{}, s.MaxInFlight)
 	replies := make(chan *xdr.Writer, s.MaxInFlight)
 	var calls, writer sync.WaitGroup
@@ -159,21 +175,21 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, c *Conn) {
 	in := bufio.NewReaderSize(nc, readAhead)
 	for {
 		inFlight <- struct{}{}
-		rec, err := ReadRecord(in, s.MaxRecord)
+		rec, err := s.nextRecord(nc, in, c)
 		if err != nil {
-			xdr.PutBuffer(rec)
+			c.putRecord(rec)
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 				s.Log.Debug("nfs connection ended", "remote", c.Remote, "err", err)
 			}
 			break
 		}
 		if c.back.deliver(rec) {
-			xdr.PutBuffer(rec)
+			c.putRecord(rec)
 			<-inFlight
 			continue
 		}
 		calls.Go(func() {
-			defer xdr.PutBuffer(rec)
+			defer c.putRecord(rec)
 			w := s.answer(ctx, c, rec)
 			if w == nil {
 				nc.Close()
@@ -216,9 +232,11 @@ func (s *Server) writeReplies(c *backCalls, replies <-chan *xdr.Writer, inFlight
 // answer makes the reply to one record, or nil if the connection must end.
 func (s *Server) answer(ctx context.Context, c *Conn, rec []byte) (w *xdr.Writer) {
 	w = xdr.NewWriter()
+	w.Limit(c.replies)
 	defer func() {
 		if p := recover(); p != nil {
 			s.Log.Error("panic while serving a call: the connection is closed", "remote", c.Remote, "panic", p, "stack", string(debug.Stack()))
+			w.Release()
 			w = nil
 		}
 	}()

@@ -37,6 +37,8 @@ type client struct {
 	opens      map[openKey]*open
 	delegs     map[*deleg]bool // with those that were revoked
 	revoked    int             // how many of them were
+	waits      map[*waiter]bool
+	missed     int // turns one after the other that its waiters did not come to
 
 	// records are the file systems that may have a reclaim record of the
 	// owner; true: this incarnation made it.
@@ -119,6 +121,7 @@ func (t *Table) newClient(id uint64, key ownerKey, a *ExchangeArgs, now time.Tim
 		id: id, key: key, record: recordName(key), verifier: a.Verifier, principal: a.Principal, renewed: now,
 		sessions: map[xdr.SessionID]*session{}, lockOwners: map[string]*lockOwner{},
 		opens: map[openKey]*open{}, delegs: map[*deleg]bool{}, records: map[string]bool{},
+		waits: map[*waiter]bool{},
 	}
 	t.clients[c.id] = c
 	in := t.owners[key]

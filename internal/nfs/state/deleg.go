@@ -53,32 +53,28 @@ type DelegArgs struct {
 	File     File
 	Write    bool
 	Change   uint64 // of the file, for a write delegation
-	Now      time.Time
+	// Reclaim tells that the client had it before the server restarted. What
+	// it may keep nobody remembers, so it is recalled at once.
+	Reclaim bool
+	Now     time.Time
 }
 
-// Delegate grants a delegation if nobody could conflict with it now. ok is
-// false if not.
-func (t *Table) Delegate(a DelegArgs) (id xdr.StateID, ok bool) {
+// Delegate grants a delegation if nobody could conflict with it now. If not, ok
+// is false, and why is one of xdr's reasons.
+func (t *Table) Delegate(a DelegArgs) (id xdr.StateID, why uint32, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c, f, s := t.clients[a.ClientID], t.files[a.File], t.serving[a.File.FS]
 	switch {
-	case c == nil || f == nil || s == nil || c.expiring || s.grace || s.readOnly:
-		return id, false
+	case c == nil || f == nil || s == nil || c.expiring || s.grace != a.Reclaim || s.readOnly:
+		return id, xdr.WhyNoDelegResource, false
 	case t.changing[a.File.FS] > 0 || len(c.delegs) >= MaxDelegsPerClient || !t.room(c):
-		return id, false
+		return id, xdr.WhyNoDelegResource, false
 	case a.Now.Before(t.cool[a.File]):
-		return id, false
+		return id, xdr.WhyNoDelegContention, false
 	}
-	for o := range f.opens {
-		if o.access&xdr.ShareWrite != 0 && !(a.Write && o.client == c) || o.deny != 0 || a.Write && o.client != c {
-			return id, false
-		}
-	}
-	for d := range f.delegs {
-		if d.client == c || d.write || a.Write {
-			return id, false
-		}
+	if why, ok := f.delegable(c, a.Write, a.Reclaim); !ok {
+		return id, why, false
 	}
 	d := &deleg{id: t.newOther(), client: c, file: a.File, write: a.Write, change: a.Change, returned: make(chan struct{})}
 	if f.delegs == nil {
@@ -86,7 +82,33 @@ func (t *Table) Delegate(a DelegArgs) (id xdr.StateID, ok bool) {
 	}
 	f.delegs[d], c.delegs[d], t.delegs[d.id] = true, true, d
 	c.states++
-	return d.stateID(), true
+	if a.Reclaim {
+		d.recalled, d.told = a.Now, true // the reply to OPEN says so
+	}
+	return d.stateID(), 0, true
+}
+
+// delegable tells whether nobody has a file open or delegated in a way that a
+// delegation to a client excludes. With reclaim, the client's own opens for
+// writing may have come before.
+func (f *file) delegable(c *client, write, reclaim bool) (why uint32, ok bool) {
+	for o := range f.opens {
+		own := o.client == c
+		if o.access&xdr.ShareWrite != 0 && !(own && (write || reclaim)) || o.deny != 0 || write && !own {
+			return xdr.WhyNoDelegContention, false
+		}
+	}
+	for d := range f.delegs {
+		switch {
+		case d.client == c && write && !d.write:
+			return xdr.WhyNoDelegUpgrade, false
+		case d.client == c && !write && d.write:
+			return xdr.WhyNoDelegDowngrade, false
+		case d.client == c || d.write || write:
+			return xdr.WhyNoDelegContention, false
+		}
+	}
+	return 0, true
 }
 
 // Recall is a delegation to be recalled from its holder.

@@ -16,6 +16,8 @@ type serving struct {
 
 	grace    bool
 	deadline time.Time
+	contact  time.Time       // when one that may reclaim came first
+	asked    bool            // somebody wants what grace keeps from it
 	reclaim  time.Time       // when something was reclaimed last
 	may      map[string]bool // owners that may reclaim; false: has finished
 	waiting  int             // how many have not finished
@@ -161,7 +163,8 @@ type GraceDue struct {
 	Forget []Record // of those that did not come back
 }
 
-// GraceDue lists the graces whose time is over. The caller removes the records
+// GraceDue lists the graces whose time is over, and that keep something from
+// somebody, or have lasted for long. The caller removes the records
 // durably and then calls EndGrace: after that others may get what the missing
 // clients had, so those must not reclaim it after another restart (RFC 8881
 // §8.4.3).
@@ -170,21 +173,26 @@ func (t *Table) GraceDue(now time.Time) []GraceDue {
 	defer t.mu.Unlock()
 	var list []GraceDue
 	for l, s := range t.serving {
-		if s.grace && t.graceOver(s, now) {
+		if s.grace && t.graceOver(s, now) && (s.asked || now.Sub(s.deadline) > idleGrace) {
 			list = append(list, GraceDue{l, t.unclaimed(l, s, true)})
 		}
 	}
 	return list
 }
 
-// graceOver tells whether the time of a grace is over. As long as clients
-// reclaim it goes on, but not for more than maxMoreGrace (RFC 8881 §8.4.2.1: a
-// server may extend it).
+// graceOver tells whether the time of a grace is over. It runs anew from when
+// the first client comes that may reclaim: after a failover that is when their
+// address has moved. As long as clients reclaim it goes on, but not for more
+// than maxMoreGrace (RFC 8881 §8.4.2.1: a server may extend it).
 func (t *Table) graceOver(s *serving, now time.Time) bool {
+	deadline := s.deadline
+	if end := s.contact.Add(t.cfg.Grace); end.After(deadline) {
+		deadline = end
+	}
 	switch {
-	case now.Before(s.deadline):
+	case now.Before(deadline):
 		return false
-	case now.Before(s.deadline.Add(maxMoreGrace)):
+	case now.Before(deadline.Add(maxMoreGrace)):
 		return now.Sub(s.reclaim) > reclaimPause
 	}
 	return true
@@ -205,6 +213,18 @@ func (t *Table) EndGrace(l string, now time.Time) Effects {
 	}
 	s.waiting = 0
 	return t.endGrace(l, s)
+}
+
+// AskInGrace is InGrace for somebody who wants what grace keeps from it, so that
+// a grace whose time is over ends.
+func (t *Table) AskInGrace(l string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.serving[l]
+	if s != nil && s.grace {
+		s.asked = true
+	}
+	return s != nil && s.grace
 }
 
 // InGrace tells whether only reclaims are granted on a file system.
@@ -228,12 +248,18 @@ func (t *Table) MayLock(clientID uint64, l string, reclaim bool, now time.Time) 
 		return xdr.ErrExpired
 	case s == nil:
 		return xdr.ErrDelay
+	}
+	if s.grace && s.may[c.record] && s.contact.IsZero() {
+		s.contact = now
+	}
+	switch {
 	case reclaim && (s.grace && s.may[c.record] || s.readOnly && !c.complete):
 		s.reclaim = now
 		return xdr.OK
 	case reclaim:
 		return xdr.ErrNoGrace
 	case s.grace || !c.complete && c.v40 == nil:
+		s.asked = true
 		return xdr.ErrGrace
 	}
 	return xdr.OK

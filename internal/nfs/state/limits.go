@@ -30,6 +30,20 @@ const (
 	// MaxLocksPerFile bounds the byte ranges locked in one file; every lock
 	// request looks at all of them.
 	MaxLocksPerFile = 10_000
+	// MaxWaitersPerFile bounds the queue of blocking lock requests of a file;
+	// every change of its locks compares all of them with each other. Those
+	// that find no room are denied as ever, and have no place until they ask
+	// again when there is some.
+	MaxWaitersPerFile = 256
+	// maxWakeWork bounds the comparisons of waiters with locks after a change,
+	// about half a millisecond; leastWake waiters are looked at in any case.
+	maxWakeWork = 200_000
+	leastWake   = 8
+	// MaxWaitersPerClient bounds those of a client: each is a process of it
+	// that waits.
+	MaxWaitersPerClient = 4096
+	// MaxWaiters bounds those of all clients, about 300 bytes each.
+	MaxWaiters = 100_000
 	// MaxDelegsPerClient bounds delegations of one client. Linux returns those
 	// that it does not use when it has more than 5,000.
 	MaxDelegsPerClient = 10_000
@@ -44,6 +58,22 @@ const (
 	// maxMoreGrace is by how much reclaims make a grace longer: with a short
 	// lease, a thousand clients need more than that to come back.
 	maxMoreGrace = 2 * time.Minute
+	// noticePatience is how long a lock is kept for a waiter that has been told
+	// of it: many round trips, even of a busy client.
+	noticePatience = 2 * time.Second
+	// leastPatience is what is left of it when many have not come.
+	leastPatience = 50 * time.Millisecond
+	// pollPatience is how much later a waiter may ask again than expected.
+	// Linux asks for the second time after a second.
+	pollPatience = 2 * time.Second
+	// waiterLife is how long a waiter that does not ask again has its place.
+	// Linux asks every 30 seconds at least.
+	waiterLife = 45 * time.Second
+	// idleGrace is by how much a grace outlasts its time while nobody wants
+	// anything but to reclaim: clients may come late, because somebody has yet
+	// to move their address, and until then it is in nobody's way. Files without
+	// a name that they had open take their space so long.
+	idleGrace = 10 * time.Minute
 	// coolTime is how long no delegation is given of a file of which one was
 	// recalled: who shares a file will share it again.
 	coolTime = 30 * time.Second

@@ -70,6 +70,7 @@ type LockArgs struct {
 	ClientID       uint64
 	File           File
 	Write          bool
+	Wait           bool // READW_LT, WRITEW_LT: if it is denied, it is queued
 	Reclaim        bool
 	Offset, Length uint64
 	New            bool
@@ -93,33 +94,55 @@ func (t *Table) Lock(a LockArgs) (xdr.StateID, *Denied, xdr.Status) {
 		return xdr.StateID{}, nil, st
 	}
 	f := t.files[a.File]
-	var owner *lockOwner
+	q := request{client: o.client, owner: string(a.Owner), first: a.Offset, last: last, write: a.Write, wait: a.Wait}
 	if l != nil {
-		owner = l.owner
-	} else {
-		owner = t.lockOwner(o.client, a.Owner)
+		q.owner = l.owner.owner
 	}
-	if r := conflict(f.locks, owner, a.Offset, last, a.Write); r != nil {
-		t.dropOwner(owner)
-		switch {
-		case t.giveWay(r.Owner.client, a.Now):
-			return xdr.StateID{}, nil, xdr.ErrDelay
-		case a.Reclaim:
-			return xdr.StateID{}, nil, xdr.ErrReclaimConflict
-		}
-		return xdr.StateID{}, deniedBy(r), xdr.ErrDenied
+	q.holder = o.client.lockOwners[q.owner]
+	if d, st := t.lockable(f, o, &q, a.Reclaim, a.Now); st != xdr.OK {
+		return xdr.StateID{}, d, st
 	}
 	if len(f.locks) >= MaxLocksPerFile || l == nil && !t.room(o.client) {
-		t.dropOwner(owner)
 		return xdr.StateID{}, nil, xdr.ErrDelay
 	}
 	if l == nil {
-		l = t.newLock(owner, o)
+		l = t.newLock(t.lockOwner(o.client, q.owner), o)
 	} else {
 		l.seq = nextSeq(l.seq)
 	}
 	f.locks = with(f.locks, Range{a.Offset, last, a.Write, l.owner})
+	t.unqueue(f, func(w *waiter) bool { return w.is(&q) })
+	o.client.missed = 0
+	t.wake(f) // a downgrade frees something
 	return l.stateID(), nil, xdr.OK
+}
+
+// lockable tells what keeps a request from being granted: a lock, or a waiter
+// that comes first. One that can wait is queued then; one that cannot gives up
+// the place that it had (RFC 8881 §9.6).
+func (t *Table) lockable(f *file, o *open, q *request, reclaim bool, now time.Time) (*Denied, xdr.Status) {
+	var d *Denied
+	t.tidy(f, now)
+	if r := conflict(f.locks, q.holder, q.first, q.last, q.write); r != nil {
+		switch {
+		case t.giveWay(r.Owner.client, now):
+			return nil, xdr.ErrDelay
+		case reclaim:
+			return nil, xdr.ErrReclaimConflict
+		}
+		d = deniedBy(r)
+	} else if w := t.ahead(f, q, now); w != nil && !reclaim {
+		d = w.denied()
+	}
+	switch {
+	case d == nil:
+		return nil, xdr.OK
+	case q.wait:
+		t.await(f, o, q, now)
+	default:
+		t.unqueue(f, func(w *waiter) bool { return w.is(q) })
+	}
+	return d, xdr.ErrDenied
 }
 
 // locker resolves who asks: the lock state, nil if it is the owner's first
@@ -155,10 +178,10 @@ func (t *Table) locker(a *LockArgs) (*lockState, *open, xdr.Status) {
 	return l, o, xdr.OK
 }
 
-func (t *Table) lockOwner(c *client, name []byte) *lockOwner {
-	w := c.lockOwners[string(name)]
+func (t *Table) lockOwner(c *client, name string) *lockOwner {
+	w := c.lockOwners[name]
 	if w == nil {
-		w = &lockOwner{client: c, owner: string(name), states: map[File]*lockState{}}
+		w = &lockOwner{client: c, owner: name, states: map[File]*lockState{}}
 		if c.v40 != nil {
 			w.seq = &sequence{}
 		}
@@ -184,6 +207,7 @@ func (t *Table) newLock(w *lockOwner, o *open) *lockState {
 // dropLock forgets a lock state and frees its locks.
 func (t *Table) dropLock(l *lockState) {
 	l.file.locks = without(l.file.locks, l.owner, 0, maxOffset)
+	t.wake(l.file)
 	delete(l.owner.states, l.open.key.file)
 	delete(l.open.locks, l)
 	delete(t.locks, l.id)
@@ -203,15 +227,19 @@ func (t *Table) TestLock(clientID uint64, owner []byte, f File, write bool, offs
 	if x == nil {
 		return nil, xdr.OK
 	}
-	var w *lockOwner
-	if c := t.clients[clientID]; c != nil {
-		w = c.lockOwners[string(owner)]
+	q := request{owner: string(owner), first: offset, last: last, write: write}
+	if q.client = t.clients[clientID]; q.client != nil {
+		q.holder = q.client.lockOwners[q.owner]
 	}
-	if r := conflict(x.locks, w, offset, last, write); r != nil {
+	t.tidy(x, now)
+	if r := conflict(x.locks, q.holder, offset, last, write); r != nil {
 		if t.giveWay(r.Owner.client, now) {
 			return nil, xdr.ErrDelay
 		}
 		return deniedBy(r), xdr.ErrDenied
+	}
+	if w := t.ahead(x, &q, now); w != nil {
+		return w.denied(), xdr.ErrDenied
 	}
 	return nil, xdr.OK
 }
@@ -232,6 +260,10 @@ func (t *Table) Unlock(clientID uint64, id xdr.StateID, f File, offset, length u
 		return xdr.StateID{}, st
 	}
 	l.file.locks = without(l.file.locks, l.owner, offset, last)
+	t.unqueue(l.file, func(w *waiter) bool {
+		return w.of(l.owner.client, l.owner.owner) && offset <= w.first && w.last <= last
+	})
+	t.wake(l.file)
 	l.seq = nextSeq(l.seq)
 	return l.stateID(), xdr.OK
 }

@@ -27,9 +27,10 @@ type openKey struct {
 
 // file is what all clients have open and locked of one file.
 type file struct {
-	opens  map[*open]bool
-	locks  []Range
-	delegs map[*deleg]bool
+	opens   map[*open]bool
+	locks   []Range
+	waiters []*waiter // for locks, in the order in which they came
+	delegs  map[*deleg]bool
 }
 
 // fileOf finds or makes the entry of a file.
@@ -146,10 +147,11 @@ func (t *Table) room(c *client) bool {
 
 // dropOpen forgets an open with its locks; its inode is to be released.
 func (t *Table) dropOpen(o *open) File {
+	f := t.files[o.key.file]
+	t.unqueue(f, func(w *waiter) bool { return w.open == o })
 	for l := range o.locks {
 		t.dropLock(l)
 	}
-	f := t.files[o.key.file]
 	delete(f.opens, o)
 	t.dropFile(o.key.file)
 	delete(o.client.opens, o.key)

@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-fs/holdfast/internal/fs"
@@ -44,6 +45,10 @@ type Table struct {
 	recalls  []Recall             // to be sent: see TakeRecalls
 	lapsed   bool                 // a client must be discarded because of a conflict
 	cool     map[File]time.Time
+
+	waiters map[uint64]*waiter
+	notices []Notice    // to be sent: see TakeNotices
+	noticed atomic.Bool // there are some
 }
 
 // File names a file across file systems. FS is the name of the export, which
@@ -85,6 +90,7 @@ func NewTable(cfg Config) *Table {
 		sessions: map[xdr.SessionID]*session{}, opens: map[other]*open{}, locks: map[other]*lockState{},
 		files: map[File]*file{}, serving: map[string]*serving{}, closed: map[other]*openOwner{},
 		delegs: map[other]*deleg{}, changing: map[string]int{}, cool: map[File]time.Time{},
+		waiters: map[uint64]*waiter{},
 	}
 }
 
@@ -111,6 +117,22 @@ func (t *Table) newSessionID() (id xdr.SessionID) {
 	binary.BigEndian.PutUint64(id[:], t.cfg.Boot)
 	binary.BigEndian.PutUint64(id[8:], t.last)
 	return id
+}
+
+// Footprint tells how many entries the Table has in all, whatever they are; a
+// Table that nobody uses has none but that of each file system served.
+func (t *Table) Footprint() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(t.clients) + len(t.owners) + len(t.sessions) + len(t.opens) + len(t.locks) + len(t.delegs) + len(t.files)
+	return n + len(t.closed) + len(t.changing) + len(t.recalls) + len(t.cool) + len(t.waiters) + len(t.notices)
+}
+
+// Queued is how many blocking lock requests wait.
+func (t *Table) Queued() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.waiters)
 }
 
 // Counts tells how much state there is, for metrics.

@@ -269,12 +269,12 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	tab.serving["fs"] = &serving{}
 	g := File{"fs", 99}
 	tab.openTo(t, id, "reader", g, xdr.ShareRead)
-	if _, ok := tab.Delegate(DelegArgs{ClientID: id, File: g, Now: start}); !ok {
+	if _, _, ok := tab.Delegate(DelegArgs{ClientID: id, File: g, Now: start}); !ok {
 		t.Fatal("no delegation")
 	}
 	tab.Expired(start.Add(CourtesyTime + time.Hour))
 	tab.Discard(id)
-	if len(tab.clients)+len(tab.owners)+len(tab.sessions)+len(tab.opens)+len(tab.locks)+len(tab.files)+len(tab.delegs) != 0 {
+	if tab.Footprint() != 0 {
 		t.Errorf("left: %+v", tab)
 	}
 }
@@ -283,6 +283,9 @@ func TestGraceLastsUntilTheMissingAreForgotten(t *testing.T) {
 	tab := newTable()
 	id, _ := tab.client(t, "", "here", start)
 	tab.Begin("fs", fs.EpochID{Counter: 1}, false, [][]byte{[]byte("shared:gone")}, start)
+	if st := tab.MayLock(id, "fs", false, start); st != xdr.ErrGrace {
+		t.Error(st)
+	}
 	if due := tab.GraceDue(start.Add(59 * time.Second)); len(due) != 0 {
 		t.Fatalf("%+v too early", due)
 	}
@@ -301,6 +304,60 @@ func TestGraceLastsUntilTheMissingAreForgotten(t *testing.T) {
 	}
 	if st := tab.MayLock(id, "fs", false, start); st != xdr.OK {
 		t.Error(st)
+	}
+}
+
+// Somebody moves the clients' address a while after the promotion: what they had
+// is theirs unless another wanted something before they came.
+func TestGraceWaitsForWhoComesLate(t *testing.T) {
+	begin := func() (tab *Table, first, second, other uint64) {
+		tab = newTable()
+		tab.Begin("fs", fs.EpochID{Counter: 1}, false, [][]byte{[]byte("shared:first"), []byte("shared:second")}, start)
+		other, _ = tab.client(t, "", "other", start)
+		ids := map[string]uint64{}
+		for _, n := range []string{"first", "second"} {
+			x, _, _ := tab.ExchangeID(ExchangeArgs{Owner: []byte(n), Principal: "p"}, start)
+			if _, _, st := tab.CreateSession(CreateArgs{ClientID: x.ClientID, Sequence: x.Sequence, Principal: "p", Fore: wish, Back: wish}, start); st != xdr.OK {
+				t.Fatal(st)
+			}
+			ids[n] = x.ClientID
+		}
+		first, second = ids["first"], ids["second"]
+		return tab, first, second, other
+	}
+	late := start.Add(8 * time.Minute)
+	tab, first, second, other := begin()
+	if due := tab.GraceDue(late); len(due) != 0 {
+		t.Errorf("%+v: nobody wants anything", due)
+	}
+	if st := tab.MayLock(first, "fs", true, late); st != xdr.OK {
+		t.Errorf("who comes late: %v", st)
+	}
+	if st := tab.MayLock(other, "fs", false, late.Add(time.Second)); st != xdr.ErrGrace {
+		t.Errorf("something new: %v", st)
+	}
+	if due := tab.GraceDue(late.Add(59 * time.Second)); len(due) != 0 {
+		t.Errorf("%+v: the second may come a little later", due)
+	}
+	if st := tab.MayLock(second, "fs", true, late.Add(59*time.Second)); st != xdr.OK {
+		t.Errorf("the second: %v", st)
+	}
+	if due := tab.GraceDue(late.Add(62 * time.Second)); len(due) != 1 {
+		t.Errorf("%+v: the time is over", due)
+	}
+
+	tab, first, _, other = begin()
+	tab.MayLock(other, "fs", false, late)
+	if due := tab.GraceDue(late); len(due) != 1 || len(tab.EndGrace("fs", late).Ended) != 1 {
+		t.Errorf("%+v: somebody wants something and nobody has come", due)
+	}
+	if st := tab.MayLock(first, "fs", true, late); st != xdr.ErrNoGrace {
+		t.Errorf("who comes after another got something: %v", st)
+	}
+
+	tab, _, _, _ = begin()
+	if due := tab.GraceDue(start.Add(12 * time.Minute)); len(due) != 1 {
+		t.Errorf("%+v: goes on for ever", due)
 	}
 }
 
@@ -330,6 +387,7 @@ func TestGraceGoesOnWhileSomebodyReclaims(t *testing.T) {
 			t.Fatalf("ends after %v", now.Sub(start))
 		}
 	}
+	tab.AskInGrace("fs")
 	if due := tab.GraceDue(start.Add(time.Minute + maxMoreGrace)); len(due) != 1 {
 		t.Error("goes on for ever")
 	}

@@ -289,13 +289,20 @@ func (t *Table) ReleaseLockOwner(identity string, clientID uint64, owner []byte,
 		return st
 	}
 	w := c.lockOwners[string(owner)]
+	if w != nil {
+		for _, l := range w.states {
+			if l.held() {
+				return xdr.ErrLocksHeld
+			}
+		}
+	}
+	for x := range c.waits {
+		if x.owner == string(owner) {
+			t.unqueue(t.files[x.open.key.file], func(y *waiter) bool { return y == x })
+		}
+	}
 	if w == nil {
 		return xdr.OK
-	}
-	for _, l := range w.states {
-		if l.held() {
-			return xdr.ErrLocksHeld
-		}
 	}
 	for _, l := range w.states {
 		t.dropLock(l)

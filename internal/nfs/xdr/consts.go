@@ -69,6 +69,9 @@ const (
 	WhyNoDelegNotWanted  = 0
 	WhyNoDelegContention = 1
 	WhyNoDelegResource   = 2
+	WhyNoDelegUpgrade    = 5
+	WhyNoDelegDowngrade  = 6
+	WhyNoDelegCanceled   = 7
 
 	OpenResultConfirm          = 0x02
 	OpenResultLockPOSIX        = 0x04
@@ -186,9 +189,10 @@ const (
 	CallbackVersion  = 1
 	CallbackCompound = 1
 
-	OpCBGetAttr  = 3
-	OpCBRecall   = 4
-	OpCBSequence = 11
+	OpCBGetAttr    = 3
+	OpCBRecall     = 4
+	OpCBSequence   = 11
+	OpCBNotifyLock = 13
 )
 
 // The client's wishes about a delegation in OPEN (RFC 8881 §18.16.1).

@@ -7,7 +7,20 @@ import (
 
 // Writer appends to a buffer that comes from a pool. Its owner calls Release
 // when nobody needs the bytes any more.
-type Writer struct{ buf []byte }
+type Writer struct {
+	buf   []byte
+	limit Limit
+	taken bool // of limit
+}
+
+// Limit bounds how many large buffers there are at a time. Take waits for room.
+type Limit interface {
+	Take()
+	Give()
+}
+
+// Limit has the Writer wait for room before it takes a large buffer.
+func (w *Writer) Limit(l Limit) { w.limit = l }
 
 const (
 	// smallBuffer holds nearly every reply and request but READ and WRITE.
@@ -49,12 +62,16 @@ func PutBuffer(b []byte) {
 }
 
 // NewWriter returns an empty Writer with a pooled buffer.
-func NewWriter() *Writer { return &Writer{GetBuffer(smallBuffer)} }
+func NewWriter() *Writer { return &Writer{buf: GetBuffer(smallBuffer)} }
 
 // Release gives the buffer back to the pool.
 func (w *Writer) Release() {
 	PutBuffer(w.buf)
 	w.buf = nil
+	if w.taken {
+		w.limit.Give()
+		w.taken = false
+	}
 }
 
 // Bytes is what was written. It is valid until the next write or Release.
@@ -80,6 +97,10 @@ func (w *Writer) grow(n int) {
 		return
 	}
 	need := len(w.buf) + n
+	if need > smallBuffer && w.limit != nil && !w.taken {
+		w.limit.Take()
+		w.taken = true
+	}
 	if need > largeBuffer {
 		need = max(need, 2*cap(w.buf))
 	}

@@ -1,0 +1,129 @@
+package region
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/holdfast-fs/holdfast/internal/control"
+	"github.com/holdfast-fs/holdfast/internal/nfs"
+)
+
+// RootSquashSetting is the body of PUT mount-targets/{id}/root-squash, and the
+// answer to it and to GET.
+type RootSquashSetting struct {
+	Enabled *bool `json:"enabled"`
+	// AnonymousUID and AnonymousGID are whom root becomes. Default 65534.
+	AnonymousUID *uint32 `json:"anonymous_uid,omitempty"`
+	AnonymousGID *uint32 `json:"anonymous_gid,omitempty"`
+	// Source tells in answers whose setting it is: the mount target's own, or
+	// that of the configuration.
+	Source string `json:"source,omitempty"`
+}
+
+const (
+	ownSetting        = "mount-target"
+	configuredSetting = "configuration"
+
+	// maxSettingBytes bounds the body of a setting.
+	maxSettingBytes = 4096
+)
+
+// anonymous is how nfs is told of a setting.
+func anonymous(s control.RootSquash) *nfs.Anonymous {
+	if !s.Enabled {
+		return nil
+	}
+	return &nfs.Anonymous{UID: s.UID, GID: s.GID}
+}
+
+// sharedRoot is what the shared address shows.
+func (r *Region) sharedRoot() nfs.Root {
+	root := nfs.PseudoRoot()
+	root.Squash = new(nfs.Squash)
+	root.Squash.Set(anonymous(control.DefaultRootSquash(r.cfg.NFS.RootSquash)))
+	return root
+}
+
+// extension answers all calls beyond EFS.
+func (r *Region) extension() http.Handler {
+	mux := r.volumes.extension()
+	const path = extensionPrefix + "mount-targets/{id}/root-squash"
+	mux.HandleFunc("GET "+path, r.answerRootSquash)
+	mux.HandleFunc("PUT "+path, r.putRootSquash)
+	return mux
+}
+
+func (r *Region) answerRootSquash(w http.ResponseWriter, req *http.Request) {
+	s, own, err := r.control.DescribeRootSquash(req.PathValue("id"))
+	if err != nil {
+		sendRefusal(w, err)
+		return
+	}
+	a := RootSquashSetting{Enabled: &s.Enabled, AnonymousUID: &s.UID, AnonymousGID: &s.GID, Source: configuredSetting}
+	if own {
+		a.Source = ownSetting
+	}
+	sendJSON(w, http.StatusOK, a)
+}
+
+func (r *Region) putRootSquash(w http.ResponseWriter, req *http.Request) {
+	s, err := readRootSquash(req.Body)
+	if err == nil {
+		err = r.control.SetRootSquash(req.Context(), req.PathValue("id"), s)
+	}
+	if err != nil {
+		sendRefusal(w, err)
+		return
+	}
+	r.answerRootSquash(w, req)
+}
+
+func readRootSquash(body io.Reader) (control.RootSquash, error) {
+	var in RootSquashSetting
+	b, err := io.ReadAll(io.LimitReader(body, maxSettingBytes))
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		if err = d.Decode(&in); err == nil && d.More() {
+			err = errors.New("more than one JSON value")
+		}
+	}
+	const form = `give {"enabled": true}, with "anonymous_uid" and "anonymous_gid" if root is not to become 65534`
+	switch {
+	case err != nil:
+		return control.RootSquash{}, &control.Error{Code: control.CodeBadRequest, Message: "the body is no root squash setting: " + err.Error() + ": " + form}
+	case in.Enabled == nil:
+		return control.RootSquash{}, &control.Error{Code: control.CodeBadRequest, Message: "the body does not say whether root is squashed: " + form}
+	}
+	s := control.DefaultRootSquash(*in.Enabled)
+	if in.AnonymousUID != nil {
+		s.UID = *in.AnonymousUID
+	}
+	if in.AnonymousGID != nil {
+		s.GID = *in.AnonymousGID
+	}
+	return s, nil
+}
+
+// statusOf are the HTTP statuses of what the control plane refuses here.
+var statusOf = map[string]int{
+	control.CodeBadRequest:          http.StatusBadRequest,
+	control.CodeMountTargetNotFound: http.StatusNotFound,
+	control.CodeTargetState:         http.StatusConflict,
+}
+
+func sendRefusal(w http.ResponseWriter, err error) {
+	status, code := http.StatusInternalServerError, control.CodeInternal
+	var refused *control.Error
+	if errors.As(err, &refused) {
+		code = refused.Code
+		if s, ok := statusOf[code]; ok {
+			status = s
+		}
+	}
+	w.Header().Set("X-Amzn-ErrorType", code) // the audit log tells it
+	sendJSON(w, status, refusal{code, err.Error()})
+}
