@@ -49,6 +49,10 @@ type FileSystem struct {
 	MadeFor string `json:"made_for,omitempty"`
 	// Copied is what a destination has, or last had, from its source.
 	Copied *Copied `json:"copied,omitempty"`
+	// SettingsPrefix begins the keys of the settings that count here. A
+	// destination that is not to have those of its source has a prefix of its
+	// own; mostly it is empty.
+	SettingsPrefix string `json:"settings_prefix,omitempty"`
 }
 
 // MountTarget is a mount target's record.

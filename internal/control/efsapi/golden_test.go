@@ -42,10 +42,21 @@ var story = []pair{
 	{"ModifyMountTargetSecurityGroups", "PUT", "/mount-targets/{mt}/security-groups", `{"SecurityGroups":["` + groupNobody + `"]}`, ""},
 	{"DeleteFileSystem-in-use", "DELETE", "/file-systems/{fs}", "", ""},
 	{"DeleteMountTarget", "DELETE", "/mount-targets/{mt}", "", ""},
-	{"CreateAccessPoint", "POST", "/access-points", `{"ClientToken":"t","FileSystemId":"{fs}","PosixUser":{"Uid":1,"Gid":2,"SecondaryGids":[3]},"RootDirectory":{"Path":"/a","CreationInfo":{"OwnerUid":1,"OwnerGid":2,"Permissions":"0750"}}}`, ""},
-	{"DescribeAccessPoints", "GET", "/access-points?FileSystemId={fs}", "", ""},
-	{"DeleteAccessPoint", "DELETE", "/access-points/" + noSuchAP, "", ""},
-	{"PutFileSystemPolicy", "PUT", "/file-systems/{fs}/policy", `{"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[]}"}`, ""},
+	{"CreateAccessPoint", "POST", "/access-points", `{"ClientToken":"t","FileSystemId":"{fs}","Tags":[{"Key":"Name","Value":"app"}],"PosixUser":{"Uid":1,"Gid":2,"SecondaryGids":[3]},"RootDirectory":{"Path":"/a","CreationInfo":{"OwnerUid":1,"OwnerGid":2,"Permissions":"0750"}}}`, "ap=AccessPointId"},
+	{"CreateAccessPoint-exists", "POST", "/access-points", `{"ClientToken":"t","FileSystemId":"{fs}"}`, ""},
+	{"CreateAccessPoint-plain", "POST", "/access-points", `{"ClientToken":"u","FileSystemId":"{fs}"}`, "ap2=AccessPointId"},
+	{"DescribeAccessPoints", "GET", "/access-points?FileSystemId={fs}&MaxResults=1", "", ""},
+	{"DescribeAccessPoints-one", "GET", "/access-points?AccessPointId={ap2}", "", ""},
+	{"DescribeMountTargets-of-access-point", "GET", "/mount-targets?AccessPointId={ap}", "", ""},
+	{"TagResource-access-point", "POST", "/resource-tags/{ap}", `{"Tags":[{"Key":"team","Value":"storage"}]}`, ""},
+	{"ListTagsForResource-access-point", "GET", "/resource-tags/{ap}", "", ""},
+	{"UntagResource-access-point", "DELETE", "/resource-tags/{ap}?tagKeys=team", "", ""},
+	{"DeleteAccessPoint", "DELETE", "/access-points/{ap}", "", ""},
+	{"DeleteAccessPoint-not-found", "DELETE", "/access-points/{ap}", "", ""},
+	{"DescribeFileSystemPolicy-not-found", "GET", "/file-systems/{fs}/policy", "", ""},
+	{"PutFileSystemPolicy", "PUT", "/file-systems/{fs}/policy", `{"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"elasticfilesystem:ClientMount\"}]}"}`, ""},
+	{"PutFileSystemPolicy-invalid", "PUT", "/file-systems/{fs}/policy", `{"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[]}"}`, ""},
+	{"PutFileSystemPolicy-lock-out", "PUT", "/file-systems/{fs}/policy", `{"Policy":"{\"Statement\":{\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"*\"}}"}`, ""},
 	{"DescribeFileSystemPolicy", "GET", "/file-systems/{fs}/policy", "", ""},
 	{"DeleteFileSystemPolicy", "DELETE", "/file-systems/{fs}/policy", "", ""},
 	{"PutLifecycleConfiguration", "PUT", "/file-systems/{fs}/lifecycle-configuration", `{"LifecyclePolicies":[]}`, ""},
@@ -139,7 +150,7 @@ func TestGoldenStoryHasEveryOperation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t)
 		for _, p := range story {
-			known := map[string]string{"fs": noSuchFS, "mt": "fsmt-00000000000000000"}
+			known := map[string]string{"fs": noSuchFS, "mt": "fsmt-00000000000000000", "ap": noSuchAP, "ap2": noSuchAP}
 			a.send(p.method, fill(p.path, known), fill(p.body, known))
 			name, _, _ := strings.Cut(p.name, "-")
 			if got := a.audit[len(a.audit)-1].Action; got != name {
