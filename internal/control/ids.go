@@ -38,6 +38,18 @@ var (
 	replicationIDPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
 
+// IsFileSystemID tells whether s is an id, and no ARN.
+func IsFileSystemID(s string) bool {
+	m := fileSystemPattern.FindStringSubmatch(s)
+	return m != nil && m[1] == ""
+}
+
+// IsAccessPointID tells whether s is an id, and no ARN.
+func IsAccessPointID(s string) bool {
+	m := accessPointPattern.FindStringSubmatch(s)
+	return m != nil && m[1] == ""
+}
+
 // fsRef is a file system as a caller names it.
 type fsRef struct {
 	ID      string

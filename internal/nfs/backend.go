@@ -90,6 +90,9 @@ type Export struct {
 	FS   FileSystem
 	// SquashRoot maps uid and gid 0 to 65534.
 	SquashRoot bool
+
+	// rights is what the client may do there, in the COMPOUND that looked.
+	rights Rights
 }
 
 // Exports tells the server what there is. A region implements it.

@@ -9,20 +9,25 @@ import (
 // nobody is who asks without a name, and what root is squashed to.
 const nobody = 65534
 
-// cred is who asks, as the current file system sees it.
+// cred is who asks, as the current file system sees it: the user of the access
+// point, or whom the client names. Root is nobody where it may not be root.
 func (c *compound) cred() fs.Cred {
-	sys := c.call.Sys
-	if sys == nil {
-		return fs.Cred{UID: nobody, GID: nobody}
+	cred := fs.Cred{UID: nobody, GID: nobody}
+	if sys := c.call.Sys; sys != nil {
+		cred = fs.Cred{UID: sys.UID, GID: sys.GID, Groups: sys.Groups}
 	}
-	cred := fs.Cred{UID: sys.UID, GID: sys.GID, Groups: sys.Groups}
-	if c.cur.export.SquashRoot {
-		cred.UID, cred.GID = squash(cred.UID), squash(cred.GID)
-		cred.Groups = make([]uint32, len(sys.Groups))
-		for i, g := range sys.Groups {
-			cred.Groups[i] = squash(g)
-		}
+	if p := c.view.point; p != nil && p.User != nil {
+		cred = *p.User
 	}
+	if !c.cur.export.SquashRoot && c.cur.export.rights.Root {
+		return cred
+	}
+	cred.UID, cred.GID = squash(cred.UID), squash(cred.GID)
+	groups := make([]uint32, len(cred.Groups))
+	for i, g := range cred.Groups {
+		groups[i] = squash(g)
+	}
+	cred.Groups = groups
 	return cred
 }
 

@@ -168,9 +168,11 @@ func (c *compound) delegate(a *openArgs) (kind uint32, id xdr.StateID) {
 	write := wish == xdr.WantWriteDeleg && a.access&xdr.ShareWrite != 0
 	x := c.cur.export.FS
 	switch {
+	case c.confined():
+		return xdr.DelegateNone, id // a recall names a handle, and here others are in use
 	case !c.dialect.sessions || a.claim != xdr.ClaimNull && a.claim != xdr.ClaimFH:
 		return xdr.DelegateNone, id
-	case wish == xdr.WantNoDeleg || wish == xdr.WantCancel || x.ReadOnly():
+	case wish == xdr.WantNoDeleg || wish == xdr.WantCancel || c.readOnly():
 		return xdr.DelegateNone, id
 	case a.access&xdr.ShareWrite != 0 && !write || len(c.s.back.of(c.client)) == 0:
 		return xdr.DelegateNone, id
@@ -252,7 +254,7 @@ func (c *compound) askWriter(want xdr.Bitmap, a *xdr.Attrs) xdr.Status {
 	}
 	var got xdr.Attrs
 	err := c.s.back.call(c.ctx, r.ClientID, xdr.OpCBGetAttr, func(w *xdr.Writer) {
-		w.Opaque(c.cur.handle())
+		w.Opaque(fileHandle(c.cur.export.FS.Lineage(), c.cur.ino)) // its holder has no access point: see delegate
 		w.Bitmap(xdr.Bits(xdr.AttrChange, xdr.AttrSize))
 	}, func(r *xdr.Reader) { _ = r.Attrs(&got) })
 	if err != nil || !got.Mask.Has(xdr.AttrChange) || !got.Mask.Has(xdr.AttrSize) {

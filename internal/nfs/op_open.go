@@ -155,6 +155,9 @@ func (c *compound) mayOpen(a *openArgs) xdr.Status {
 	default:
 		return xdr.ErrNotSupp
 	}
+	if a.access&xdr.ShareWrite != 0 && !c.cur.export.rights.Write {
+		return xdr.ErrROFS
+	}
 	if a.access&xdr.ShareWrite != 0 && c.cur.export.FS.ReadOnly() {
 		if a.claim == xdr.ClaimPrevious {
 			// It had the file open where the data is written, and arrives here
@@ -190,7 +193,7 @@ func (c *compound) openTarget(a *openArgs) (opened, xdr.Status) {
 	if a.claim != xdr.ClaimNull && a.claim != xdr.ClaimDelegateCur {
 		return opened{ino: c.cur.ino}, xdr.OK
 	}
-	if a.create && !c.cur.export.FS.ReadOnly() {
+	if a.create && !c.readOnly() {
 		return c.openCreate(a)
 	}
 	d, err := c.cur.export.FS.GetAttr(c.cur.ino)
@@ -216,11 +219,13 @@ func (c *compound) openCreate(a *openArgs) (opened, xdr.Status) {
 	}
 	res, err := c.cur.export.FS.Create(c.ctx, &q)
 	if errors.Is(err, fs.ErrExist) {
+		c.foundAt(res.Attr.Ino, res.Attr.Type, c.cur.ino, a.name)
 		return c.openExisting(a, &res.Attr)
 	}
 	if err != nil {
 		return opened{}, c.notDir(c.status(err))
 	}
+	c.foundAt(res.Attr.Ino, fs.TypeRegular, c.cur.ino, a.name)
 	c.changed(res.Seq)
 	found := opened{ino: res.Attr.Ino, made: true, dir: res.Parent, mask: a.mask}
 	if a.attrs.Size == nil || *a.attrs.Size == 0 {

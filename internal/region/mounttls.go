@@ -1,0 +1,196 @@
+package region
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-fs/holdfast/internal/config"
+	"github.com/holdfast-fs/holdfast/internal/control/efsapi"
+	"github.com/holdfast-fs/holdfast/internal/nfs"
+	"github.com/holdfast-fs/holdfast/internal/pki"
+)
+
+// mountTLS is encryption in transit: certificates for the NFS addresses, made
+// when they are needed, and what the certificates of clients say.
+type mountTLS struct {
+	ca      *pki.Pair
+	region  string
+	suffix  string
+	zones   []string
+	connect efsapi.Connect
+	now     func() time.Time
+
+	mu    sync.Mutex
+	certs map[string]*tls.Certificate // by what they are for
+}
+
+var _ nfs.Security = (*mountTLS)(nil)
+
+// maxEndpoints bounds the certificates in memory: one for each mount target, and
+// as many for names at the shared address. Of more, any are made again.
+const maxEndpoints = 4096
+
+func newMountTLS(cfg *config.Config, creds []efsapi.Credential) (*mountTLS, error) {
+	ca, err := mountAuthority(cfg)
+	if err != nil {
+		return nil, err
+	}
+	m := &mountTLS{ca: ca, region: cfg.Region, suffix: cfg.NFS.TLS.DNSSuffix, now: time.Now, certs: map[string]*tls.Certificate{},
+		connect: efsapi.Connect{Region: cfg.Region, Credentials: creds, Now: time.Now}}
+	for _, s := range cfg.Subnets {
+		if !slices.Contains(m.zones, s.AvailabilityZone) {
+			m.zones = append(m.zones, s.AvailabilityZone)
+		}
+	}
+	return m, nil
+}
+
+// mountAuthority reads the authority of the configuration, or the one that the
+// region made for itself, making it at the first start.
+func mountAuthority(cfg *config.Config) (*pki.Pair, error) {
+	if t := cfg.NFS.TLS; t.CACert != "" {
+		ca, err := readAuthority(t.CACert, t.CAKey)
+		if err != nil {
+			return nil, fmt.Errorf("nfs.tls: %w", err)
+		}
+		return ca, nil
+	}
+	dir := filepath.Join(cfg.DataDir, "nfs-tls")
+	cert, key := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
+	ca, err := readAuthority(cert, key)
+	if !errors.Is(err, iofs.ErrNotExist) {
+		if err != nil {
+			return nil, fmt.Errorf("the authority for encryption in transit: %w; mend the files, or remove both: a new one is made, which clients have to be told of", err)
+		}
+		return ca, nil
+	}
+	if ca, err = pki.NewCA(rand.Reader, time.Now(), "Holdfast NFS "+cfg.Region); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make an authority for encryption in transit: %w", err)
+	}
+	for _, f := range []struct {
+		path string
+		text []byte
+	}{{key, ca.Key}, {cert, ca.Cert}} { // the certificate tells that the key is there
+		if err := writeWhole(f.path, f.text); err != nil {
+			return nil, fmt.Errorf("make an authority for encryption in transit: %w", err)
+		}
+	}
+	return ca, nil
+}
+
+func readAuthority(certFile, keyFile string) (*pki.Pair, error) {
+	cert, err := os.ReadFile(certFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := os.ReadFile(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := pki.ReadAuthority(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s with %s: %w", certFile, keyFile, err)
+	}
+	return ca, nil
+}
+
+// writeWhole writes a secret file that is there whole or not at all.
+func writeWhole(path string, text []byte) error {
+	part := path + ".part"
+	if err := os.WriteFile(part, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(part, path)
+}
+
+// TLS implements nfs.Security. The certificate does not depend on what the
+// client says that it wants, but at the shared address, which has no one name.
+func (m *mountTLS) TLS(root nfs.Root, local net.Addr) (*tls.Config, error) {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// Asked for, and never checked against an authority: see efsapi.Connect.
+		ClientAuth: tls.RequestClientCert,
+		// A resumed session would bring back an identity of which nobody knows
+		// whether it still holds.
+		SessionTicketsDisabled: true,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return m.certificate(m.names(root.Export, hello.ServerName), local)
+		},
+	}, nil
+}
+
+// names are those of the certificate at an address.
+func (m *mountTLS) names(export, wanted string) []string {
+	base := "efs." + m.region + "." + m.suffix
+	if export != "" {
+		names := []string{export + "." + base}
+		for _, z := range m.zones {
+			names = append(names, z+"."+export+"."+base)
+		}
+		return names
+	}
+	names := []string{"*." + base, "localhost"}
+	// A wildcard stands for one part of a name; ZONE.FS-ID has two.
+	if zone, rest, ok := strings.Cut(strings.ToLower(wanted), "."); ok && slices.Contains(m.zones, zone) {
+		if id, at, ok := strings.Cut(rest, "."); ok && at == base && fileSystemName(id) {
+			names = append(names, zone+"."+rest)
+		}
+	}
+	return names
+}
+
+// fileSystemName tells whether s is what a file system may be called.
+func fileSystemName(s string) bool {
+	hex, ok := strings.CutPrefix(s, "fs-")
+	return ok && len(hex) <= 40 && strings.Trim(hex, "0123456789abcdef") == ""
+}
+
+// certificate makes a certificate, or gives the one that was made.
+func (m *mountTLS) certificate(names []string, local net.Addr) (*tls.Certificate, error) {
+	var ips []net.IP
+	if a, ok := local.(*net.TCPAddr); ok {
+		ips = append(ips, a.IP)
+	}
+	key := strings.Join(names, " ") + fmt.Sprint(ips)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	if c := m.certs[key]; c != nil && now.Add(pki.EndpointRenewal).Before(c.Leaf.NotAfter) {
+		return c, nil
+	}
+	c, err := m.ca.NewEndpoint(rand.Reader, now, names, ips)
+	if err != nil {
+		return nil, err
+	}
+	if len(m.certs) >= maxEndpoints {
+		for other := range m.certs {
+			delete(m.certs, other)
+			break
+		}
+	}
+	m.certs[key] = c
+	return c, nil
+}
+
+// Identify implements nfs.Security.
+func (m *mountTLS) Identify(_ nfs.Root, leaf *x509.Certificate) (nfs.Identity, error) {
+	id, err := m.connect.Identify(leaf)
+	if err != nil {
+		return nfs.Identity{}, err
+	}
+	return nfs.Identity{FileSystem: id.FileSystem, AccessPoint: id.AccessPoint, Principal: id.Principal}, nil
+}
