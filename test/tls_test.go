@@ -1,0 +1,142 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/efs"
+	"github.com/aws/aws-sdk-go-v2/service/efs/types"
+
+	"github.com/holdfast-fs/holdfast/test/harness"
+)
+
+// tlsMount is a stunnel in front of a Linux client, as the mount helper of EFS
+// starts it: it checks the server by its name, and shows a certificate that says
+// what is mounted, and by whom.
+type tlsMount struct {
+	t      *testing.T
+	r      *harness.Region
+	target string // address of the mount target
+	fsID   string
+}
+
+// configure writes a stunnel configuration for a port of the client's loopback
+// interface. accessPoint and signed may be left out.
+func (m *tlsMount) configure(name string, port int, accessPoint string, signed bool) (conf string) {
+	m.t.Helper()
+	dir := m.t.TempDir()
+	access, secret := "", ""
+	if signed {
+		access, secret = m.r.Keys()
+	}
+	harness.Run(m.t, "python3", "../internal/control/efsapi/testdata/mount_certificate.py", dir, m.fsID, accessPoint, m.r.Name, access, secret, "",
+		time.Now().UTC().Format("20060102T150405Z"))
+	conf = filepath.Join(dir, name+".conf")
+	text := fmt.Sprintf(`fips = no
+foreground = no
+pid = %[1]s/pid
+output = %[1]s/log
+socket = l:SO_REUSEADDR=yes
+socket = a:SO_BINDTODEVICE=lo
+[efs]
+client = yes
+accept = 127.0.0.1:%[2]d
+connect = %[3]s:2049
+sslVersionMin = TLSv1.2
+renegotiation = no
+TIMEOUTbusy = 20
+TIMEOUTclose = 0
+TIMEOUTidle = 70
+delay = yes
+verify = 2
+CAfile = %[4]s
+checkHost = %[5]s.efs.%[6]s.amazonaws.com
+cert = %[1]s/certificate.pem
+key = %[1]s/key.pem
+`, dir, port, m.target, m.r.MountCA(), m.fsID, m.r.Name)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	return conf
+}
+
+// TestTLSMountThroughStunnel is a Linux client behind Debian's stunnel: an
+// access point, a policy that asks for TLS and for a principal, and what is
+// refused.
+func TestTLSMountThroughStunnel(t *testing.T) {
+	tools := map[string]string{"stunnel": "stunnel4", "openssl": "openssl", "python3": "python3"}
+	for tool, pkg := range harness.LinuxTools {
+		tools[tool] = pkg
+	}
+	harness.Need(t, true, tools)
+	g := harness.NewRegions(t)
+	g.CopyLogs(t)
+	us, c, ctx := g.R[0], g.R[0].EFS(), t.Context()
+	fsID := *must[*efs.CreateFileSystemOutput](t)(c.CreateFileSystem(ctx, &efs.CreateFileSystemInput{CreationToken: aws.String("tls")})).FileSystemId
+	guest := us.Guest(t, "tls")
+	target := us.MountTarget(t, fsID)
+	m := &tlsMount{t: t, r: us, target: target, fsID: fsID}
+	app := must[*efs.CreateAccessPointOutput](t)(c.CreateAccessPoint(ctx, &efs.CreateAccessPointInput{FileSystemId: &fsID, ClientToken: aws.String("app"),
+		PosixUser: &types.PosixUser{Uid: aws.Int64(1234), Gid: aws.Int64(5678)}, RootDirectory: &types.RootDirectory{Path: aws.String("/apps/one"),
+			CreationInfo: &types.CreationInfo{OwnerUid: aws.Int64(1234), OwnerGid: aws.Int64(5678), Permissions: aws.String("0750")}}}))
+	access, _ := us.Keys()
+	policy := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[
+		{"Effect":"Allow","Principal":"*","Action":"elasticfilesystem:ClientMount","Condition":{"Bool":{"aws:SecureTransport":"true","elasticfilesystem:AccessedViaMountTarget":"true"}}},
+		{"Effect":"Allow","Principal":"*","Action":"elasticfilesystem:ClientWrite","Condition":{"StringEquals":{"elasticfilesystem:AccessPointArn":"%s"}}},
+		{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::%s:user/%s"},"Action":"elasticfilesystem:Client*"},
+		{"Effect":"Deny","Principal":"*","Action":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}`,
+		*app.AccessPointArn, *app.OwnerId, access)
+	must[*efs.PutFileSystemPolicyOutput](t)(c.PutFileSystemPolicy(ctx, &efs.PutFileSystemPolicyInput{FileSystemId: &fsID, Policy: &policy}))
+
+	script := fmt.Sprintf(`set -e
+for f in %s %s %s; do stunnel $f; done
+sleep 0.5
+mkdir -p /mnt/ap /mnt/any /mnt/me
+on() { mount -t nfs4 -o vers=4.1,noresvport,port=$1 127.0.0.1:/ $2; }
+if mount -t nfs4 -o vers=4.1 %s:/ /mnt/n 2>/tmp/plain; then echo "a plain mount came in"; exit 1; fi
+on 20491 /mnt/me;  echo secret >/mnt/me/outside; chmod 600 /mnt/me/outside
+on 20492 /mnt/ap;  cd /mnt/ap; [ -z "$(ls -A)" ]
+cp -a --no-preserve=ownership /usr/include/linux/netfilter tree; diff -r /usr/include/linux/netfilter tree
+[ "$(stat -c %%u:%%g tree)" = 1234:5678 ]; [ "$(stat -c %%u:%%g:%%a /mnt/me/apps/one)" = 1234:5678:750 ]
+ls -a .. >/dev/null; ! ls ../outside 2>/dev/null; ! chown 0 tree 2>/dev/null
+mkdir d; mv tree d/t; ln d/t/nf_tables.h d/link; rm -r d/t; cmp d/link /usr/include/linux/netfilter/nf_tables.h
+diff -r /mnt/ap /mnt/me/apps/one; cd /
+on 20493 /mnt/any; ls /mnt/any | grep -q outside
+! touch /mnt/any/x 2>/tmp/touch; grep -q 'Read-only' /tmp/touch; ! cat /mnt/any/outside 2>/dev/null
+umount /mnt/any /mnt/ap /mnt/me; echo told
+`, m.configure("me", 20491, "", true), m.configure("ap", 20492, *app.AccessPointId, false), m.configure("any", 20493, "", false), target)
+	if out := guest.Run(t, guestLimit, script); !strings.Contains(out, "told") {
+		t.Errorf("the guest: %s", out)
+	}
+}
+
+// TestTLSServerIsWhoItSays: the certificate of a mount target has the names that
+// clients check, and openssl verifies it without being told a name.
+func TestTLSServerIsWhoItSays(t *testing.T) {
+	harness.Need(t, true, map[string]string{"openssl": "openssl", "ip": "iproute2"})
+	g := harness.NewRegions(t)
+	g.CopyLogs(t)
+	us := g.R[0]
+	fsID := *must[*efs.CreateFileSystemOutput](t)(us.EFS().CreateFileSystem(t.Context(), &efs.CreateFileSystemInput{CreationToken: aws.String("tls")})).FileSystemId
+	target := us.MountTarget(t, fsID)
+	base := fsID + ".efs." + us.Name + ".amazonaws.com"
+	for _, version := range []string{"-tls1_2", "-tls1_3"} {
+		for _, check := range [][]string{{"-verify_hostname", base}, {"-verify_hostname", us.Name + "a." + base}, {"-verify_ip", target}} {
+			args := append([]string{"openssl", "s_client", "-connect", target + ":2049", "-CAfile", us.MountCA(), "-verify_return_error", "-noservername", "-brief", version}, check...)
+			cmd := us.NS.Command(t.Context(), args...)
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "Verification: OK") {
+				t.Errorf("%v: %v\n%s", args, err, out)
+			}
+		}
+	}
+	out, err := us.NS.Command(t.Context(), "openssl", "s_client", "-connect", target+":2049", "-tls1_1", "-brief", "-cipher", "ALL:@SECLEVEL=0").CombinedOutput()
+	if err == nil {
+		t.Errorf("TLS 1.1 is spoken:\n%s", out)
+	}
+}
