@@ -140,3 +140,54 @@ func TestTLSServerIsWhoItSays(t *testing.T) {
 		t.Errorf("TLS 1.1 is spoken:\n%s", out)
 	}
 }
+
+// TestAccessPointsAndPolicyFollowAFailover: the other region knows them by the
+// same ids, lets in by them, and refuses what was deleted.
+func TestAccessPointsAndPolicyFollowAFailover(t *testing.T) {
+	harness.Need(t, true, map[string]string{"openssl": "openssl", "python3": "python3", "ip": "iproute2"})
+	g := harness.NewRegions(t)
+	g.CopyLogs(t)
+	us, eu, ctx := g.R[0], g.R[1], t.Context()
+	fsID := *must[*efs.CreateFileSystemOutput](t)(us.EFS().CreateFileSystem(ctx, &efs.CreateFileSystemInput{CreationToken: aws.String("f")})).FileSystemId
+	var points []string
+	for _, token := range []string{"stays", "goes"} {
+		p := must[*efs.CreateAccessPointOutput](t)(us.EFS().CreateAccessPoint(ctx, &efs.CreateAccessPointInput{FileSystemId: &fsID, ClientToken: &token, PosixUser: &types.PosixUser{Uid: aws.Int64(1), Gid: aws.Int64(2)}}))
+		points = append(points, *p.AccessPointId)
+	}
+	policy := `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"elasticfilesystem:Client*","Condition":{"Bool":{"aws:SecureTransport":"true"}}}]}`
+	must[*efs.PutFileSystemPolicyOutput](t)(us.EFS().PutFileSystemPolicy(ctx, &efs.PutFileSystemPolicyInput{FileSystemId: &fsID, Policy: &policy}))
+	r := must[*efs.CreateReplicationConfigurationOutput](t)(us.EFS().CreateReplicationConfiguration(ctx, &efs.CreateReplicationConfigurationInput{SourceFileSystemId: &fsID,
+		Destinations: []types.DestinationToCreate{{Region: &eu.Name}}}))
+	dest := *r.Destinations[0].FileSystemId
+	known := func(want int) {
+		t.Helper()
+		harness.Eventually(t, time.Minute, fmt.Sprintf("the destination has %d access points", want), func() error {
+			out, err := eu.EFS().DescribeAccessPoints(ctx, &efs.DescribeAccessPointsInput{FileSystemId: &dest})
+			if err == nil && len(out.AccessPoints) != want {
+				err = fmt.Errorf("%d access points", len(out.AccessPoints))
+			}
+			return err
+		})
+	}
+	known(2)
+	must[*efs.DeleteAccessPointOutput](t)(us.EFS().DeleteAccessPoint(ctx, &efs.DeleteAccessPointInput{AccessPointId: &points[1]}))
+	known(1)
+	us.Kill(t)
+	must[*efs.DeleteReplicationConfigurationOutput](t)(eu.EFS().DeleteReplicationConfiguration(ctx, &efs.DeleteReplicationConfigurationInput{SourceFileSystemId: &fsID}))
+	harness.Eventually(t, time.Minute, "the access point can be changed in the other region", func() error {
+		_, err := eu.EFS().TagResource(ctx, &efs.TagResourceInput{ResourceId: &points[0], Tags: []types.Tag{{Key: aws.String("Name"), Value: aws.String("n")}}})
+		return err
+	})
+	if out := must[*efs.DescribeFileSystemPolicyOutput](t)(eu.EFS().DescribeFileSystemPolicy(ctx, &efs.DescribeFileSystemPolicyInput{FileSystemId: &dest})); *out.Policy != policy {
+		t.Errorf("the policy is %s", *out.Policy)
+	}
+	m := &tlsMount{t: t, r: eu, target: eu.MountTarget(t, dest), fsID: dest}
+	for i, want := range []bool{true, false} {
+		dir := filepath.Dir(m.configure("x", 1, points[i], true))
+		// The client says nothing more after the handshake, and ends when its input does.
+		cmd := eu.NS.Command(ctx, "sh", "-c", "sleep 1 | openssl s_client -connect "+m.target+":2049 -CAfile "+eu.MountCA()+" -verify_return_error -tls1_2 -brief -cert "+dir+"/certificate.pem -key "+dir+"/key.pem")
+		if out, err := cmd.CombinedOutput(); (err == nil) != want {
+			t.Errorf("by %s, which exists: %v: %v\n%s", points[i], want, err, out)
+		}
+	}
+}

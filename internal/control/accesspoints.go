@@ -198,20 +198,36 @@ func (c *Control) PageOfAccessPoints(ref, after string, limit int) (part []Acces
 	if err != nil {
 		return nil, false, asError(err)
 	}
+	found := c.pointsAfter(of, after, limit+1)
+	more = len(found) > limit
+	for _, l := range found[:min(len(found), limit)] {
+		if p := l.in.point(l.id); p != nil {
+			part = append(part, c.describePoint(l.in.id, p))
+		}
+	}
+	return part, more && len(part) > 0, nil
+}
+
+// pointIn is an access point by its id, and the settings that it is among.
+type pointIn struct {
+	id string
+	in *fsSettings
+}
+
+// pointsAfter finds the first n access points of some file systems whose ids
+// come after one, sorted. It looks at no more than their ids.
+func (c *Control) pointsAfter(of []*FileSystem, after string, n int) (found []pointIn) {
 	for _, f := range of {
 		s, err := c.settings(f)
 		if err != nil {
 			continue // it is being made, or it says why it is not open: see DescribeFileSystems
 		}
-		for _, id := range idsAfter(s.ids(), after, limit+1) {
-			if p := s.point(id); p != nil {
-				part = append(part, c.describePoint(f.ID, p))
-			}
+		for _, id := range idsAfter(s.ids(), after, n) {
+			found = append(found, pointIn{id, s})
 		}
 	}
-	slices.SortFunc(part, func(a, b AccessPointDescription) int { return strings.Compare(a.ID, b.ID) })
-	more = len(part) > limit
-	return part[:min(len(part), limit)], more, nil
+	slices.SortFunc(found, func(a, b pointIn) int { return strings.Compare(a.id, b.id) })
+	return found[:min(len(found), n)]
 }
 
 // DeleteAccessPoint takes an access point away. Who came in by it goes on until

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/holdfast-fs/holdfast/internal/control/policy"
 	"github.com/holdfast-fs/holdfast/internal/fs"
@@ -22,6 +24,39 @@ type filePolicy struct {
 
 	rules  *policy.Policy
 	broken error // nobody comes in: what it says is not known
+
+	decided decisions
+}
+
+// decisions are what a policy has said about clients in the current second: its
+// conditions may be about the time, and a client asks many times in a second.
+type decisions struct {
+	mu     sync.Mutex
+	second int64
+	m      map[Client]Rights
+}
+
+// maxDecisions bounds the clients that are remembered at once: more than there
+// are on a file system, some 100 bytes each.
+const maxDecisions = 1 << 14
+
+func (d *decisions) get(w Client, now time.Time) (r Rights, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.second != now.Unix() {
+		return r, false
+	}
+	r, ok = d.m[w]
+	return r, ok
+}
+
+func (d *decisions) put(w Client, now time.Time, r Rights) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.second != now.Unix() || d.m == nil || len(d.m) >= maxDecisions {
+		d.second, d.m = now.Unix(), map[Client]Rights{}
+	}
+	d.m[w] = r
 }
 
 // policyVersion is the version of the form.
@@ -167,7 +202,17 @@ func (c *Control) ClientRights(fileSystemID string, w Client) Rights {
 	case p.broken != nil:
 		return Rights{}
 	}
-	r := &policy.Request{Principal: w.Principal, Secure: w.Secure, SourceIP: w.SourceIP, MountTarget: w.MountTarget, Now: c.cfg.Now()}
+	now := c.cfg.Now()
+	if known, ok := p.decided.get(w, now); ok {
+		return known
+	}
+	rights := p.rightsOf(w, now)
+	p.decided.put(w, now, rights)
+	return rights
+}
+
+func (p *filePolicy) rightsOf(w Client, now time.Time) Rights {
+	r := &policy.Request{Principal: w.Principal, Secure: w.Secure, SourceIP: w.SourceIP, MountTarget: w.MountTarget, Now: now}
 	if w.AccessPoint != "" {
 		r.AccessPoint = p.accessPointARN(w.AccessPoint)
 	}

@@ -291,3 +291,25 @@ func TestSessionsAreOfOneBinding(t *testing.T) {
 		}
 	}
 }
+
+// TestReclaimNeedsPermissionOfWhoIsIdentified: in grace a client says what it
+// had open, and nobody can tell; one that is not trusted to say who asks could
+// open whatever it has a handle of.
+func TestReclaimNeedsPermissionOfWhoIsIdentified(t *testing.T) {
+	s, k := guardedSite(t)
+	k.point(app, "/", &fs.Cred{UID: 7, GID: 8}, nil)
+	all := s.mountAt(rootA(), "all")
+	all.must(putRoot(), mkdir("open", 0o777))
+	secret := all.open(putFH(all.handle()), openSpec{name: "secret", access: xdr.ShareBoth, how: unchecked(mode(0o600))})
+	p := s.mountTLS(rootA(), "one", "- "+app+" -")
+	mine := p.open(putFH(p.handle("open")), openSpec{name: "mine", access: xdr.ShareBoth, how: unchecked(mode(0o600))})
+	s.restart()
+	p, err := s.tls(rootA(), "one", "- "+app+" -")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.connect()
+	reclaim := open(openSpec{claim: xdr.ClaimPrevious, access: xdr.ShareBoth})
+	p.want(p.status(putFH(secret.fh), reclaim), xdr.ErrAccess, "a reclaim of what it never had")
+	p.want(p.status(putFH(mine.fh), reclaim), xdr.OK, "a reclaim of what it had")
+}

@@ -31,6 +31,11 @@ func (c *compound) cred() fs.Cred {
 	return cred
 }
 
+// identified tells that it is not the client alone that says who asks.
+func (c *compound) identified() bool {
+	return c.view.point != nil && c.view.point.User != nil || !c.cur.export.rights.Root
+}
+
 func squash(id uint32) uint32 {
 	if id == 0 {
 		return nobody

@@ -306,10 +306,12 @@ func (c *compound) grant(a *openArgs, found opened) (id xdr.StateID, st xdr.Stat
 }
 
 // entitled checks what gives the right to open: permission, or that it was
-// open before the server restarted, or a delegation.
+// open before the server restarted, or a delegation. Nothing tells what was
+// open, so a client that is not trusted to say who asks needs permission then,
+// too: or it could open in grace whatever it has a handle of.
 func (c *compound) entitled(a *openArgs, found opened) xdr.Status {
 	switch {
-	case found.made || a.claim == xdr.ClaimPrevious:
+	case found.made || a.claim == xdr.ClaimPrevious && !c.identified():
 		return xdr.OK
 	case a.claim == xdr.ClaimDelegateCur || a.claim == xdr.ClaimDelegCurFH:
 		if st := c.s.table.CheckDeleg(c.client, a.deleg, c.cur.file(), a.access); st != xdr.OK {
