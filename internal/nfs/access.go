@@ -18,6 +18,9 @@ type Access interface {
 	// Rights tells what a client may do on an export now. It is asked for every
 	// COMPOUND, so that a change is in force at once, and must be quick.
 	Rights(export string, c Caller) Rights
+	// Throughput is the limit of an export in bytes per second, 0 for none. It
+	// is asked for every transfer.
+	Throughput(export string) float64
 }
 
 // AccessPoint is a way into an export. It is never changed.

@@ -29,6 +29,7 @@ type keeper struct {
 	mu     sync.Mutex
 	points map[string]*AccessPoint
 	rights func(export string, c Caller) Rights
+	rate   float64
 }
 
 func newKeeper(t testing.TB) *keeper {
@@ -82,6 +83,18 @@ func (k *keeper) Rights(export string, c Caller) Rights {
 		return allRights
 	}
 	return k.rights(export, c)
+}
+
+func (k *keeper) Throughput(string) float64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.rate
+}
+
+func (k *keeper) limit(rate float64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.rate = rate
 }
 
 func (k *keeper) allow(fn func(export string, c Caller) Rights) {

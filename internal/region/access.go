@@ -37,6 +37,15 @@ func (a *clientAccess) AccessPoint(export, id string) (*nfs.AccessPoint, error) 
 	return out, nil
 }
 
+// Throughput implements nfs.Access.
+func (a *clientAccess) Throughput(export string) float64 {
+	c := a.control.Load()
+	if c == nil {
+		return 0
+	}
+	return c.Throughput(export)
+}
+
 // Rights implements nfs.Access.
 func (a *clientAccess) Rights(export string, w nfs.Caller) nfs.Rights {
 	c := a.control.Load()

@@ -92,8 +92,8 @@ func FuzzBodies(f *testing.F) {
 		if r, err := parseAccessPoint(body); err == nil && (r.FileSystemID == "" || r.ClientToken == "") {
 			t.Errorf("%q gives %+v", body, r)
 		}
-		if mode, err := parseUpdate(body); err == nil && mode == "provisioned" {
-			t.Errorf("%q asks for provisioned throughput", body)
+		if _, rate, err := parseUpdate(body); err == nil && rate != 0 && !(rate >= 1 && rate <= maxProvisioned) {
+			t.Errorf("%q gives %v MiB/s", body, rate)
 		}
 		if groups, err := parseSecurityGroups(body); err == nil && len(groups) > maxSecurityGroups {
 			t.Errorf("%d groups", len(groups))

@@ -135,7 +135,10 @@ e = refused("FileSystemAlreadyExists", efs.create_file_system, CreationToken="bo
 assert e.response["FileSystemId"] == id, e.response
 assert [f["FileSystemId"] for p in efs.get_paginator("describe_file_systems").paginate() for f in p["FileSystems"]] == [id]
 assert efs.update_file_system(FileSystemId=id, ThroughputMode="elastic")["ThroughputMode"] == "elastic"
-refused("BadRequest", efs.update_file_system, FileSystemId=id, ThroughputMode="provisioned", ProvisionedThroughputInMibps=10)
+refused("BadRequest", efs.update_file_system, FileSystemId=id, ProvisionedThroughputInMibps=10)
+assert efs.update_file_system(FileSystemId=id, ThroughputMode="provisioned", ProvisionedThroughputInMibps=1.5)["ProvisionedThroughputInMibps"] == 1.5
+assert efs.update_file_system(FileSystemId=id, ProvisionedThroughputInMibps=10)["ProvisionedThroughputInMibps"] == 10
+assert "ProvisionedThroughputInMibps" not in efs.update_file_system(FileSystemId=id, ThroughputMode="elastic")
 
 subnet = ec2.describe_subnets()["Subnets"][0]
 zones = [z["ZoneName"] for z in ec2.describe_availability_zones()["AvailabilityZones"]]

@@ -34,6 +34,8 @@ var story = []pair{
 	{"DescribeFileSystems", "GET", "/file-systems?FileSystemId={fs}", "", ""},
 	{"DescribeFileSystems-not-found", "GET", "/file-systems?FileSystemId=" + noSuchFS, "", ""},
 	{"UpdateFileSystem", "PUT", "/file-systems/{fs}", `{"ThroughputMode":"elastic"}`, ""},
+	{"UpdateFileSystem-provisioned", "PUT", "/file-systems/{fs}", `{"ThroughputMode":"provisioned","ProvisionedThroughputInMibps":12.5}`, ""},
+	{"UpdateFileSystem-not-provisioned", "PUT", "/file-systems/{fs}", `{"ThroughputMode":"bursting","ProvisionedThroughputInMibps":12.5}`, ""},
 	{"UpdateFileSystemProtection", "PUT", "/file-systems/{fs}/protection", `{"ReplicationOverwriteProtection":"DISABLED"}`, ""},
 	{"CreateMountTarget", "POST", "/mount-targets", `{"FileSystemId":"{fs}","SubnetId":"` + subnetA + `","SecurityGroups":["` + groupOffice + `"]}`, "mt=MountTargetId"},
 	{"CreateMountTarget-conflict", "POST", "/mount-targets", `{"FileSystemId":"{fs}","SubnetId":"` + subnetA + `"}`, ""},
