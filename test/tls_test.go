@@ -191,3 +191,44 @@ func TestAccessPointsAndPolicyFollowAFailover(t *testing.T) {
 		}
 	}
 }
+
+// TestAccessPointLivesThroughARestart: a client behind stunnel has a file open
+// and locked through an access point; the server is killed; it goes on.
+func TestAccessPointLivesThroughARestart(t *testing.T) {
+	tools := map[string]string{"stunnel": "stunnel4", "openssl": "openssl", "python3": "python3"}
+	for tool, pkg := range harness.LinuxTools {
+		tools[tool] = pkg
+	}
+	harness.Need(t, true, tools)
+	g := harness.NewRegions(t)
+	g.CopyLogs(t)
+	us, c, ctx := g.R[0], g.R[0].EFS(), t.Context()
+	fsID := *must[*efs.CreateFileSystemOutput](t)(c.CreateFileSystem(ctx, &efs.CreateFileSystemInput{CreationToken: aws.String("tls")})).FileSystemId
+	guest := us.Guest(t, "tlsr")
+	m := &tlsMount{t: t, r: us, target: us.MountTarget(t, fsID), fsID: fsID}
+	app := must[*efs.CreateAccessPointOutput](t)(c.CreateAccessPoint(ctx, &efs.CreateAccessPointInput{FileSystemId: &fsID, ClientToken: aws.String("app"),
+		PosixUser: &types.PosixUser{Uid: aws.Int64(1), Gid: aws.Int64(2)}, RootDirectory: &types.RootDirectory{Path: aws.String("/app"),
+			CreationInfo: &types.CreationInfo{OwnerUid: aws.Int64(1), OwnerGid: aws.Int64(2), Permissions: aws.String("0700")}}}))
+	dir := t.TempDir()
+	file := func(n string) string { return filepath.Join(dir, n) }
+	running := guest.Start(t, guestLimit, fmt.Sprintf(`set -e
+stunnel %[1]s; sleep 0.5
+mount -t nfs4 -o vers=4.1,noresvport,port=20490 127.0.0.1:/ /mnt/n; cd /mnt/n
+exec 9>lock; flock -n 9; echo one >log; exec 8>>log; echo two >&8
+exec 7<>gone; echo gone >&7; rm gone
+touch %[2]s
+while [ ! -e %[3]s ]; do sleep 0.1; done
+echo three >&8; mkdir after; mv log after/log; [ "$(cat after/log)" = "$(printf 'one\ntwo\nthree')" ]
+[ "$(cat /proc/self/fd/7)" = gone ]; ! flock -n lock true; flock -u 9; flock -n lock true
+[ "$(stat -c %%u after/log)" = 1 ]; exec 7>&- 8>&- 9>&-; cd /; umount /mnt/n; echo told
+`, m.configure("ap", 20490, *app.AccessPointId, true), file("ready"), file("go")))
+	harness.Eventually(t, guestLimit, "the client works", func() error { _, err := os.Stat(file("ready")); return err })
+	us.Kill(t)
+	us.Start(t)
+	if err := os.WriteFile(file("go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := running.Wait(t); !strings.Contains(out, "told") {
+		t.Errorf("the guest: %s", out)
+	}
+}

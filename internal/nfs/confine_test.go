@@ -251,6 +251,9 @@ func TestCertificateOfAnotherFileSystem(t *testing.T) {
 	if p, err := s.tls(PseudoRoot(), "one", "- "+app+" -"); err == nil && !p.closed() {
 		t.Error("an access point of no file system is accepted")
 	}
+	if p, err := s.tls(PseudoRoot(), "one", "fs-00000000000000099 - -"); err == nil && !p.closed() {
+		t.Error("a file system that is not there is accepted")
+	}
 	p := s.mountTLS(PseudoRoot(), "one", fsB+" - -")
 	p.want(p.status(putRoot(), getAttr(xdr.AttrType)), xdr.OK, "the shared address, for one file system")
 	p.want(p.status(put(fs.Lineage{'a'}, fs.RootIno)), xdr.ErrStale, "another file system by it")

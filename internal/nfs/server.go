@@ -30,7 +30,8 @@ type Server struct {
 	retries retries // of minor version 0
 	back    backChannels
 
-	places places
+	places  places
+	refused seldom
 
 	mu     sync.Mutex
 	served map[string]*served // by export name

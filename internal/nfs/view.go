@@ -136,7 +136,9 @@ func (s *Server) secure(ctx context.Context, base *view, nc net.Conn) (net.Conn,
 	}
 	conf.VerifyConnection = func(cs tls.ConnectionState) (err error) {
 		if v, err = s.identify(base, cs); err != nil {
-			s.log.Info("nfs client refused", "remote", nc.RemoteAddr(), "export", base.root.Export, "err", err)
+			s.refused.tell(s.cfg.Clock(), func(more int) {
+				s.log.Info("nfs client refused", "remote", nc.RemoteAddr(), "export", base.root.Export, "err", err, "others_since_the_last_line", more)
+			})
 		}
 		return err
 	}
@@ -147,6 +149,24 @@ func (s *Server) secure(ctx context.Context, base *view, nc net.Conn) (net.Conn,
 	}
 	counted.done = true
 	return secured, v, nil
+}
+
+// seldom keeps log lines that strangers can cause to one a second.
+type seldom struct {
+	mu   sync.Mutex
+	last time.Time
+	more int // that were left out since
+}
+
+func (s *seldom) tell(now time.Time, line func(more int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.last).Abs() < time.Second {
+		s.more++
+		return
+	}
+	line(s.more)
+	s.last, s.more = now, 0
 }
 
 // identify makes the view of a client by its certificate.
@@ -164,6 +184,9 @@ func (s *Server) identify(base *view, cs tls.ConnectionState) (*view, error) {
 		export = id.FileSystem
 	case id.FileSystem != "" && id.FileSystem != export:
 		return nil, fmt.Errorf("its certificate is for file system %.60q, this mount target is of %s", id.FileSystem, export)
+	}
+	if _, ok := s.cfg.Exports.ByName(export); base.root.Export == "" && export != "" && !ok {
+		return nil, fmt.Errorf("its certificate is for file system %.60q, which is not served here", export)
 	}
 	if id.AccessPoint == "" {
 		return base.secured(id, nil), nil

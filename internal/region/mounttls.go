@@ -17,6 +17,7 @@ import (
 
 	"github.com/holdfast-fs/holdfast/internal/config"
 	"github.com/holdfast-fs/holdfast/internal/control/efsapi"
+	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/nfs"
 	"github.com/holdfast-fs/holdfast/internal/pki"
 )
@@ -111,10 +112,18 @@ func readAuthority(certFile, keyFile string) (*pki.Pair, error) {
 // writeWhole writes a secret file that is there whole or not at all.
 func writeWhole(path string, text []byte) error {
 	part := path + ".part"
-	if err := os.WriteFile(part, text, 0o600); err != nil {
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(part, path)
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(part, path); err != nil {
+		return err
+	}
+	return disk.SyncDir(disk.Real(), filepath.Dir(path))
 }
 
 // TLS implements nfs.Security. The certificate does not depend on what the
