@@ -232,3 +232,42 @@ echo three >&8; mkdir after; mv log after/log; [ "$(cat after/log)" = "$(printf 
 		t.Errorf("the guest: %s", out)
 	}
 }
+
+// TestTLSMountMovesWithItsAddress: a client behind stunnel, signed and through an
+// access point, has a file open and locked while its address goes to the other
+// region. It names the file system as it is called in the first one, and goes
+// on without a remount.
+func TestTLSMountMovesWithItsAddress(t *testing.T) {
+	tools := map[string]string{"stunnel": "stunnel4", "openssl": "openssl", "python3": "python3"}
+	for tool, pkg := range harness.LinuxTools {
+		tools[tool] = pkg
+	}
+	harness.Need(t, true, tools)
+	m := newMoving(t)
+	app := must[*efs.CreateAccessPointOutput](t)(m.us.EFS().CreateAccessPoint(t.Context(), &efs.CreateAccessPointInput{FileSystemId: &m.usFS, ClientToken: aws.String("app"),
+		PosixUser: &types.PosixUser{Uid: aws.Int64(1), Gid: aws.Int64(2)}, RootDirectory: &types.RootDirectory{Path: aws.String("/app"),
+			CreationInfo: &types.CreationInfo{OwnerUid: aws.Int64(1), OwnerGid: aws.Int64(2), Permissions: aws.String("0700")}}}))
+	tls := &tlsMount{t: t, r: m.us, target: m.ip, fsID: m.usFS}
+	holder := m.us.Guest(t, "tlsm").Start(t, guestLimit, fmt.Sprintf(`set -e
+stunnel %[1]s; sleep 0.5
+mount -t nfs4 -o vers=4.1,noresvport,port=20490 127.0.0.1:/ /mnt/n; cd /mnt/n
+exec 9>lock; flock -n 9; exec 8>>log; i=0
+while [ ! -e %[2]s ]; do echo "line $i" >&8; sync log; echo $i >%[3]s; i=$((i+1)); sleep 0.05; done
+for n in $(seq 0 $((i-1))); do echo "line $n"; done | cmp - log
+[ "$(stat -c %%u log)" = 1 ]; exec 9>&- 8>&-; cd /; umount /mnt/n; echo released
+`, tls.configure("ap", 20490, *app.AccessPointId, true), m.file("stop"), m.file("progress")))
+	m.passes(20, holder)
+	must[*efs.DeleteMountTargetOutput](t)(m.us.EFS().DeleteMountTarget(t.Context(), &efs.DeleteMountTargetInput{MountTargetId: aws.String(m.target)}))
+	m.leave()
+	m.deleteReplication(m.us, m.usFS)
+	m.becomes(m.eu, m.euFS, "writer")
+	last := m.progress()
+	m.arrive()
+	m.passes(last+20, holder)
+	if err := os.WriteFile(m.file("stop"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := holder.Wait(t); !strings.Contains(out, "released") {
+		t.Errorf("holder: %s", out)
+	}
+}

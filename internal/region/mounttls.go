@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/holdfast-fs/holdfast/internal/config"
+	"github.com/holdfast-fs/holdfast/internal/control"
 	"github.com/holdfast-fs/holdfast/internal/control/efsapi"
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/nfs"
@@ -31,6 +32,9 @@ type mountTLS struct {
 	zones   []string
 	connect efsapi.Connect
 	now     func() time.Time
+	// control knows which file systems are replicas of each other; nil before
+	// the region has started.
+	control func() *control.Control
 
 	mu    sync.Mutex
 	certs map[string]*tls.Certificate // by what they are for
@@ -42,13 +46,16 @@ var _ nfs.Security = (*mountTLS)(nil)
 // as many for names at the shared address. Of more, any are made again.
 const maxEndpoints = 4096
 
-func newMountTLS(cfg *config.Config, creds []efsapi.Credential) (*mountTLS, error) {
+func newMountTLS(cfg *config.Config, creds []efsapi.Credential, c func() *control.Control) (*mountTLS, error) {
 	ca, err := mountAuthority(cfg)
 	if err != nil {
 		return nil, err
 	}
-	m := &mountTLS{ca: ca, region: cfg.Region, suffix: cfg.NFS.TLS.DNSSuffix, now: time.Now, certs: map[string]*tls.Certificate{},
+	m := &mountTLS{ca: ca, region: cfg.Region, suffix: cfg.NFS.TLS.DNSSuffix, now: time.Now, control: c, certs: map[string]*tls.Certificate{},
 		connect: efsapi.Connect{Region: cfg.Region, Credentials: creds, Now: time.Now}}
+	for _, p := range cfg.Peer.Peers {
+		m.connect.Peers = append(m.connect.Peers, p.Region)
+	}
 	for _, s := range cfg.Subnets {
 		if !slices.Contains(m.zones, s.AvailabilityZone) {
 			m.zones = append(m.zones, s.AvailabilityZone)
@@ -150,6 +157,11 @@ func (m *mountTLS) names(export, wanted string) []string {
 		for _, z := range m.zones {
 			names = append(names, z+"."+export+"."+base)
 		}
+		if c := m.control(); c != nil {
+			for _, r := range c.Replicas(export) { // whose clients may come here
+				names = append(names, r.FileSystemID+".efs."+r.Region+"."+m.suffix)
+			}
+		}
 		return names
 	}
 	names := []string{"*." + base, "localhost"}
@@ -195,11 +207,31 @@ func (m *mountTLS) certificate(names []string, local net.Addr) (*tls.Certificate
 	return c, nil
 }
 
-// Identify implements nfs.Security.
-func (m *mountTLS) Identify(_ nfs.Root, leaf *x509.Certificate) (nfs.Identity, error) {
+// Identify implements nfs.Security. A client that was mounted in another region
+// and whose address has moved here names the file system as it is called there,
+// and has signed for that region: it means the replica here.
+func (m *mountTLS) Identify(root nfs.Root, leaf *x509.Certificate) (nfs.Identity, error) {
 	id, err := m.connect.Identify(leaf)
 	if err != nil {
 		return nfs.Identity{}, err
 	}
+	here := id.Region == "" || id.Region == m.region
+	if c := m.control(); c != nil && id.FileSystem != "" && (!here || id.FileSystem != root.Export) {
+		if local := c.WithReplica(control.Replica{FileSystemID: id.FileSystem, Region: m.otherRegion(id.Region)}); local != "" {
+			id.FileSystem, here = local, true
+		}
+	}
+	if !here {
+		return nfs.Identity{}, fmt.Errorf("its certificate is signed for region %s, and file system %.60q has no replica here", id.Region, id.FileSystem)
+	}
 	return nfs.Identity{FileSystem: id.FileSystem, AccessPoint: id.AccessPoint, Principal: id.Principal}, nil
+}
+
+// otherRegion is the region that a certificate is signed for, "" when it is not
+// signed, or signed for this one.
+func (m *mountTLS) otherRegion(signed string) string {
+	if signed == m.region {
+		return ""
+	}
+	return signed
 }

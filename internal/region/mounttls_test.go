@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-fs/holdfast/internal/control"
 	"github.com/holdfast-fs/holdfast/internal/nfs"
 	"github.com/holdfast-fs/holdfast/internal/pki"
 )
@@ -54,7 +55,7 @@ func TestRegionMakesItsAuthorityOnce(t *testing.T) {
 // the client says which it wants or not.
 func TestCertificatesOfAddresses(t *testing.T) {
 	c := newConfig(t)
-	m, err := newMountTLS(c, nil)
+	m, err := newMountTLS(c, nil, func() *control.Control { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,7 +114,7 @@ func (r *Region) wire() (err error) {
 }
 
 func (r *Region) newNFS() error {
-	security, err := newMountTLS(r.cfg, r.credentials())
+	security, err := newMountTLS(r.cfg, r.credentials(), r.access.control.Load)
 	if err != nil {
 		return err
 	}

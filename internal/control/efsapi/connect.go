@@ -35,9 +35,11 @@ const connectLife = 24 * time.Hour
 type MountIdentity struct {
 	FileSystem  string // id; "" when it does not say
 	AccessPoint string // id; "" for none
-	// Principal is who signed, "" for nobody; AccessKey with which key.
+	// Principal is who signed, "" for nobody; AccessKey with which key; Region
+	// for which region.
 	Principal string
 	AccessKey string
+	Region    string
 }
 
 // clientAuth is the signature in a certificate:
@@ -53,7 +55,11 @@ type clientAuth struct {
 
 // Connect checks the certificates of clients that mount.
 type Connect struct {
-	Region      string
+	Region string
+	// Peers are regions whose signatures are good too: of clients whose address
+	// has moved here. Whether they mean a file system of here is for the caller
+	// to see.
+	Peers       []string
 	Credentials []Credential
 	Now         func() time.Time
 }
@@ -80,11 +86,11 @@ func (c *Connect) Identify(leaf *x509.Certificate) (id MountIdentity, err error)
 	if rest, err := asn1.Unmarshal(raw, &a); err != nil || len(rest) > 0 {
 		return MountIdentity{}, errors.New("the signature in its certificate cannot be read")
 	}
-	cred, err := c.verify(leaf, id.FileSystem, &a)
+	cred, region, err := c.verify(leaf, id.FileSystem, &a)
 	if err != nil {
 		return MountIdentity{}, err
 	}
-	id.Principal, id.AccessKey = cred.Principal, cred.AccessKey
+	id.Principal, id.AccessKey, id.Region = cred.Principal, cred.AccessKey, region
 	return id, nil
 }
 
@@ -120,36 +126,38 @@ func textOf(leaf *x509.Certificate, oid asn1.ObjectIdentifier) (string, error) {
 
 // verify checks that the client's key was signed with an access key of the
 // region.
-func (c *Connect) verify(leaf *x509.Certificate, fileSystem string, a *clientAuth) (Credential, error) {
+func (c *Connect) verify(leaf *x509.Certificate, fileSystem string, a *clientAuth) (cred Credential, region string, err error) {
 	if fileSystem == "" {
-		return Credential{}, errors.New("its certificate is signed and names no file system")
+		return Credential{}, "", errors.New("its certificate is signed and names no file system")
 	}
 	cred, known := c.credential(a.AccessKey)
 	if !known {
-		return Credential{}, fmt.Errorf("the access key %.40q in its certificate is not in the configuration of region %s", a.AccessKey, c.Region)
+		return Credential{}, "", fmt.Errorf("the access key %.40q in its certificate is not in the configuration of region %s", a.AccessKey, c.Region)
 	}
 	if err := checkToken(cred, a.Token); err != nil {
-		return Credential{}, err
+		return Credential{}, "", err
 	}
 	now := c.Now().UTC()
 	if age := now.Sub(a.Time); age > connectLife || age < -maxSkew {
-		return Credential{}, fmt.Errorf("the signature in its certificate is of %s, and it is %s now: it holds for %s; let the mount helper renew it, or set the clock",
+		return Credential{}, "", fmt.Errorf("the signature in its certificate is of %s, and it is %s now: it holds for %s; let the mount helper renew it, or set the clock",
 			a.Time.UTC().Format(dateForm), now.Format(dateForm), connectLife)
 	}
 	given, err := hex.DecodeString(string(a.Signature))
 	if err != nil {
-		return Credential{}, errors.New("the signature in its certificate is not written in hex digits")
+		return Credential{}, "", errors.New("the signature in its certificate is not written in hex digits")
 	}
 	hash, err := publicKeyHash(leaf)
 	if err != nil {
-		return Credential{}, err
+		return Credential{}, "", err
 	}
-	for _, blank := range []string{"", "\n"} {
-		if hmac.Equal(c.signature(&cred, fileSystem, hash, a, blank), given) {
-			return cred, nil
+	for _, region := range append([]string{c.Region}, c.Peers...) {
+		for _, blank := range []string{"", "\n"} {
+			if hmac.Equal(signature(&cred, region, fileSystem, hash, a, blank), given) {
+				return cred, region, nil
+			}
 		}
 	}
-	return Credential{}, fmt.Errorf("the signature in its certificate is not that of access key %s for file system %s in region %s", cred.AccessKey, fileSystem, c.Region)
+	return Credential{}, "", fmt.Errorf("the signature in its certificate is not that of access key %s for file system %s in region %s", cred.AccessKey, fileSystem, c.Region)
 }
 
 func (c *Connect) credential(accessKey string) (Credential, bool) {
@@ -182,10 +190,10 @@ func publicKeyHash(leaf *x509.Certificate) (string, error) {
 // for a host that is the file system's id. blank stands after the headers: the
 // helper leaves out the empty line that the form of AWS has there; either is
 // taken.
-func (c *Connect) signature(cred *Credential, fileSystem, hash string, a *clientAuth, blank string) []byte {
+func signature(cred *Credential, region, fileSystem, hash string, a *clientAuth, blank string) []byte {
 	at := a.Time.UTC()
 	stamp, date := at.Format(dateForm), at.Format(dateForm[:8])
-	scope := strings.Join([]string{date, c.Region, signingName, terminator}, "/")
+	scope := strings.Join([]string{date, region, signingName, terminator}, "/")
 	query := "Action=Connect&PublicKeyHash=" + hash +
 		"&X-Amz-Algorithm=" + algorithm +
 		"&X-Amz-Credential=" + url.QueryEscape(cred.AccessKey+"/"+scope) +
@@ -199,6 +207,6 @@ func (c *Connect) signature(cred *Credential, fileSystem, hash string, a *client
 	canonical := "GET\n/\n" + query + "\nhost:" + fileSystem + "\n" + blank + "host\n" + hex.EncodeToString(empty[:])
 	hashed := sha256.Sum256([]byte(canonical))
 	key := mac([]byte("AWS4"+cred.SecretKey), date)
-	key = mac(mac(mac(key, c.Region), signingName), terminator)
+	key = mac(mac(mac(key, region), signingName), terminator)
 	return mac(key, algorithm+"\n"+stamp+"\n"+scope+"\n"+hex.EncodeToString(hashed[:]))
 }

@@ -29,7 +29,7 @@ const (
 var mountTime = time.Date(2026, 11, 27, 5, 0, 0, 0, time.UTC)
 
 func newConnect() *Connect {
-	return &Connect{Region: "us-east-1", Now: func() time.Time { return mountTime.Add(time.Hour) }, Credentials: []Credential{
+	return &Connect{Region: "us-east-1", Peers: []string{"eu-west-1"}, Now: func() time.Time { return mountTime.Add(time.Hour) }, Credentials: []Credential{
 		{AccessKey: mountKey, SecretKey: mountSecret, Principal: mountARN},
 		{AccessKey: "ASIA" + mountKey, SecretKey: mountSecret, SessionToken: mountToken, Principal: mountARN + "2"},
 	}}
@@ -83,7 +83,7 @@ func (m *mountCert) sign(t testing.TB, c *Connect, cred Credential, fileSystem s
 		t.Fatal(err)
 	}
 	a := clientAuth{AccessKey: cred.AccessKey, Time: at, Token: token}
-	a.Signature = []byte(hex.EncodeToString(c.signature(&cred, fileSystem, hash, &a, "")))
+	a.Signature = []byte(hex.EncodeToString(signature(&cred, c.Region, fileSystem, hash, &a, "")))
 	return m.add(t, oidClientAuth, a, "")
 }
 
@@ -97,6 +97,8 @@ func TestClientCertificates(t *testing.T) {
 	}
 	foreign := *c
 	foreign.Region = "us-west-2"
+	peer := *c
+	peer.Region = "eu-west-1"
 	for _, x := range []struct {
 		what string
 		cert *mountCert
@@ -106,11 +108,12 @@ func TestClientCertificates(t *testing.T) {
 		{"nothing", newMountCert(t), MountIdentity{}, ""},
 		{"a file system", of(mountFS), MountIdentity{FileSystem: mountFS}, ""},
 		{"an access point", of(mountFS).add(t, oidAccessPoint, mountPoint, "utf8"), MountIdentity{FileSystem: mountFS, AccessPoint: mountPoint}, ""},
-		{"a signature", of(mountFS).sign(t, c, cred, mountFS, mountTime, ""), MountIdentity{FileSystem: mountFS, Principal: mountARN, AccessKey: mountKey}, ""},
-		{"a signature with a token", of(mountFS).sign(t, c, temporary, mountFS, mountTime, mountToken), MountIdentity{FileSystem: mountFS, Principal: mountARN + "2", AccessKey: temporary.AccessKey}, ""},
+		{"a signature", of(mountFS).sign(t, c, cred, mountFS, mountTime, ""), MountIdentity{FileSystem: mountFS, Principal: mountARN, AccessKey: mountKey, Region: "us-east-1"}, ""},
+		{"a signature with a token", of(mountFS).sign(t, c, temporary, mountFS, mountTime, mountToken), MountIdentity{FileSystem: mountFS, Principal: mountARN + "2", AccessKey: temporary.AccessKey, Region: "us-east-1"}, ""},
 		{"a signature of yesterday", of(mountFS).sign(t, c, cred, mountFS, mountTime.Add(-23*time.Hour-time.Minute), ""), MountIdentity{}, "it holds for 24h"},
 		{"a signature of the future", of(mountFS).sign(t, c, cred, mountFS, mountTime.Add(66*time.Minute), ""), MountIdentity{}, "set the clock"},
 		{"a signature for another file system", of(mountFS).sign(t, c, cred, "fs-00000000000000000", mountTime, ""), MountIdentity{}, "not that of access key"},
+		{"a signature for a peer region", of(mountFS).sign(t, &peer, cred, mountFS, mountTime, ""), MountIdentity{FileSystem: mountFS, Principal: mountARN, AccessKey: mountKey, Region: "eu-west-1"}, ""},
 		{"a signature for another region", of(mountFS).sign(t, &foreign, cred, mountFS, mountTime, ""), MountIdentity{}, "not that of access key"},
 		{"a signature with another secret", of(mountFS).sign(t, c, stranger, mountFS, mountTime, ""), MountIdentity{}, "not that of access key"},
 		{"a token that is not the key's", of(mountFS).sign(t, c, cred, mountFS, mountTime, mountToken), MountIdentity{}, "session token"},
@@ -181,7 +184,7 @@ func TestCertificateOfTheMountHelper(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := c.Identify(leaf)
-		want := MountIdentity{FileSystem: mountFS, AccessPoint: mountPoint, Principal: cred.Principal, AccessKey: cred.AccessKey}
+		want := MountIdentity{FileSystem: mountFS, AccessPoint: mountPoint, Principal: cred.Principal, AccessKey: cred.AccessKey, Region: "us-east-1"}
 		if err != nil || got != want {
 			t.Errorf("token %q: %+v, %v", token, got, err)
 		}
