@@ -316,3 +316,31 @@ func TestReclaimNeedsPermissionOfWhoIsIdentified(t *testing.T) {
 	p.want(p.status(putFH(secret.fh), reclaim), xdr.ErrAccess, "a reclaim of what it never had")
 	p.want(p.status(putFH(mine.fh), reclaim), xdr.OK, "a reclaim of what it had")
 }
+
+// TestConfinementOfMinorVersionZero: it has no sessions, and a reply cache that
+// is found by the address.
+func TestConfinementOfMinorVersionZero(t *testing.T) {
+	j := newJail(t)
+	p, err := j.tls(rootA(), "old", "- "+app+" -")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(q *peer, ops ...op) xdr.Status {
+		t.Helper()
+		q.send(encodeMinor(0, ops))
+		return parse(q.receive()).status
+	}
+	f := j.all.open(putFH(j.all.handle("in")), openSpec{name: "f", access: xdr.ShareBoth})
+	p.want(ask(p, putRoot(), lookup("f")), xdr.OK, "its own")
+	p.want(ask(p, putRoot(), simple(xdr.OpLookupP)), xdr.ErrNoEnt, "above the root")
+	p.want(ask(p, putFH(j.all.handle("in")), getAttr(xdr.AttrType)), xdr.ErrStale, "a plain handle")
+	p.want(ask(p, putFH(j.all.handle("out", "f")), read(xdr.AnonymousStateID, 0, 10)), xdr.ErrStale, "a file outside")
+	if st := ask(p, putFH(j.inside.handle("f")), read(f.id, 0, 10)); st == xdr.OK {
+		t.Error("the state of a plain mount is of use")
+	}
+	p.want(ask(p, putRoot(), mkdir("made", 0o755)), xdr.OK, "a change")
+	j.k.allow(only(Rights{Mount: true, Root: true}))
+	p.want(ask(p, putRoot(), mkdir("more", 0o755)), xdr.ErrROFS, "a change without the right")
+	j.k.allow(only(Rights{}))
+	p.want(ask(p, putRoot()), xdr.ErrAccess, "without any right")
+}
