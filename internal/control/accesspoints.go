@@ -180,8 +180,9 @@ func (c *Control) DescribeAccessPoint(ref string) (AccessPointDescription, error
 
 // PageOfAccessPoints returns the access points of a file system (id or ARN; ""
 // for all of the region) whose ids come after an id, sorted by id, at most
-// limit, and whether there are more. Errors: FileSystemNotFound, BadRequest.
-func (c *Control) PageOfAccessPoints(ref, after string, limit int) (part []AccessPointDescription, more bool, err error) {
+// limit, and the id after which the next page begins, "" if there is none.
+// Errors: FileSystemNotFound, BadRequest.
+func (c *Control) PageOfAccessPoints(ref, after string, limit int) (part []AccessPointDescription, next string, err error) {
 	var of []*FileSystem
 	c.catalog.read(func(s *state) {
 		if ref != "" {
@@ -196,16 +197,19 @@ func (c *Control) PageOfAccessPoints(ref, after string, limit int) (part []Acces
 		}
 	})
 	if err != nil {
-		return nil, false, asError(err)
+		return nil, "", asError(err)
 	}
 	found := c.pointsAfter(of, after, limit+1)
-	more = len(found) > limit
-	for _, l := range found[:min(len(found), limit)] {
-		if p := l.in.point(l.id); p != nil {
+	if len(found) > limit {
+		found = found[:limit]
+		next = found[limit-1].id
+	}
+	for _, l := range found {
+		if p := l.in.point(l.id); p != nil { // else it was deleted just now
 			part = append(part, c.describePoint(l.in.id, p))
 		}
 	}
-	return part, more && len(part) > 0, nil
+	return part, next, nil
 }
 
 // pointIn is an access point by its id, and the settings that it is among.

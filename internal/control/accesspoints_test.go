@@ -24,15 +24,15 @@ func (p *pair) point(r *controltest.Region, id, token string) control.AccessPoin
 // points gives the ids of a file system's access points, page by page.
 func (p *pair) points(r *controltest.Region, ref string, limit int) (ids []string) {
 	p.t.Helper()
-	for after := ""; ; after = ids[len(ids)-1] {
-		part, more, err := r.Control.PageOfAccessPoints(ref, after, limit)
+	for after := ""; ; {
+		part, next, err := r.Control.PageOfAccessPoints(ref, after, limit)
 		if err != nil {
 			p.t.Fatal(err)
 		}
 		for _, d := range part {
 			ids = append(ids, d.ID)
 		}
-		if !more {
+		if after = next; after == "" {
 			return ids
 		}
 	}

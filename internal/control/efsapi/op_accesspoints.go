@@ -183,16 +183,14 @@ func (h *handler) describeAccessPoints(r *http.Request, _ []byte) (any, error) {
 		result.AccessPoints = append(result.AccessPoints, accessPointShapeOf(d))
 		return result, err
 	}
-	part, more, err := h.cfg.Control.PageOfAccessPoints(ref, token, limit)
+	part, next, err := h.cfg.Control.PageOfAccessPoints(ref, token, limit)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range part {
 		result.AccessPoints = append(result.AccessPoints, accessPointShapeOf(d))
 	}
-	if more {
-		result.NextToken = part[len(part)-1].ID
-	}
+	result.NextToken = next
 	return result, nil
 }
 
