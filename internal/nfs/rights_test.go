@@ -260,3 +260,16 @@ func TestHugeCertificatesAreRefused(t *testing.T) {
 		t.Error("a chain of some 50 KB is accepted")
 	}
 }
+
+// TestRootOfAnAccessPointIsRootOnlyWithTheRight: also where the access point
+// says that its user is root.
+func TestRootOfAnAccessPointIsRootOnlyWithTheRight(t *testing.T) {
+	s, k := guardedSite(t)
+	k.point(app, "/", &fs.Cred{UID: 0, GID: 0, Groups: []uint32{0}}, nil)
+	p := s.mountTLS(rootA(), "one", "- "+app+" -")
+	p.uid = 7
+	p.must(putRoot(), mkdir("as-root", 0o755))
+	k.allow(only(Rights{Mount: true, Write: true}))
+	p.want(p.status(putRoot(), mkdir("d", 0o755)), xdr.ErrAccess, "without the right")
+	p.want(p.status(putRoot(), lookup("as-root"), setAttr(xdr.AnonymousStateID, mode(0o777))), xdr.ErrPerm, "on what belongs to root")
+}
