@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"nfsclient":          {"fs", "nfs/xdr", "nfs/oncrpc"},
 	"replica":            {"fs"},
 	"control":            {"fs"},
+	"control/policy":     {},
 	"control/efsapi":     {"fs", "control"},
 	"control/journallog": {"fs", "disk", "journal", "control"},
 	"fstest":             {"fs"},

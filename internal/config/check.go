@@ -26,6 +26,13 @@ var (
 	secretForm    = regexp.MustCompile(`^[!-~]{16,128}$`)
 )
 
+var (
+	principalForm = regexp.MustCompile(`^arn:aws[-a-z]*:(iam::[0-9]{12}:(root|(user|role)/[^*?\s]{1,576})|sts::[0-9]{12}:(assumed-role|federated-user)/[^*?\s]{1,576})$`)
+	dnsForm       = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+)
+
+const principalHelp = "the ARN of a user, a role or the root of an account, such as arn:aws:iam::123456789012:user/alice"
+
 var roles = []string{RoleReadOnly, RoleOperator, RoleAdmin}
 
 // checker collects the problems of a configuration.
@@ -77,6 +84,7 @@ func (k *checker) config(c *Config) {
 	k.between("nfs.lease_seconds", c.NFS.LeaseSeconds, minLease, maxSeconds)
 	k.between("nfs.grace_seconds", c.NFS.GraceSeconds, c.NFS.LeaseSeconds, maxSeconds)
 	k.between("nfs.mount_target_port", c.NFS.MountTargetPort, 1, 65535)
+	k.tls(&c.NFS.TLS)
 	k.peer(c)
 	if c.Metrics.Listen != "" {
 		k.address("metrics.listen", c.Metrics.Listen)
@@ -111,6 +119,18 @@ func (k *checker) api(a *API) {
 		if !slices.Contains(roles, c.Role) {
 			k.bad(at+".role", "%.40q is not valid: give one of %s", c.Role, strings.Join(roles, ", "))
 		}
+		if !principalForm.MatchString(c.Principal) {
+			k.bad(at+".principal", "%.140q is not valid: give %s", c.Principal, principalHelp)
+		}
+	}
+}
+
+func (k *checker) tls(t *TLS) {
+	if (t.CACert == "") != (t.CAKey == "") {
+		k.bad("nfs.tls", "ca_cert and ca_key belong together: give both, or none for an authority that the region makes")
+	}
+	if len(t.DNSSuffix) > 128 || !dnsForm.MatchString(t.DNSSuffix) {
+		k.bad("nfs.tls.dns_suffix", "%.140q is not valid: give the end of a DNS name, such as amazonaws.com", t.DNSSuffix)
 	}
 }
 

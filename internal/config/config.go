@@ -60,6 +60,10 @@ type Credential struct {
 	SessionToken string `yaml:"session_token"`
 	// Role is RoleReadOnly, RoleOperator or RoleAdmin, the default.
 	Role string `yaml:"role"`
+	// Principal is the ARN by which file system policies know who has the key:
+	// of a user, a role, or the root of the account, whom no policy locks out.
+	// Default arn:aws:iam::ACCOUNT:user/ACCESS_KEY.
+	Principal string `yaml:"principal"`
 }
 
 // NFS is the NFSv4.1 service.
@@ -79,6 +83,20 @@ type NFS struct {
 	// RootSquash makes a client's root nobody (65534) on the shared address, and
 	// on mount targets without a setting of their own. Default false.
 	RootSquash bool `yaml:"root_squash"`
+	TLS        TLS  `yaml:"tls"`
+}
+
+// TLS is encryption in transit: every NFS address takes TLS beside plain NFS.
+type TLS struct {
+	// CACert and CAKey are PEM files of the authority that signs what the
+	// addresses show. Clients trust the first. Without them the region makes an
+	// authority of its own in DataDir.
+	CACert string `yaml:"ca_cert"`
+	CAKey  string `yaml:"ca_key"`
+	// DNSSuffix ends the names in the certificates:
+	// FS-ID.efs.REGION.SUFFIX. Default amazonaws.com, which the mount helper of
+	// EFS expects.
+	DNSSuffix string `yaml:"dns_suffix"`
 }
 
 // Lease and Grace are the times as durations.
@@ -193,6 +211,7 @@ const (
 	defaultNFS   = "127.0.0.1:2049"
 	nfsPort      = 2049
 	defaultVPC   = "vpc-00000000"
+	defaultDNS   = "amazonaws.com"
 	defaultLease = 30
 	minLease     = 5 // shorter, a busy client loses its state
 	maxSeconds   = 3600
@@ -209,6 +228,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.NFS.LeaseSeconds, defaultLease)
 	setDefault(&c.NFS.GraceSeconds, c.NFS.LeaseSeconds)
 	setDefault(&c.NFS.MountTargetPort, nfsPort)
+	setDefault(&c.NFS.TLS.DNSSuffix, defaultDNS)
 	setDefault(&c.Replication.OnPeerUnreachable, PeerWait)
 	setDefault(&c.Journal.HistoryHours, defaultHours)
 	if c.Replication.CopySettings == nil {
@@ -232,7 +252,13 @@ func (c *Config) setDefaults() {
 	}
 	for i := range c.API.Credentials {
 		setDefault(&c.API.Credentials[i].Role, RoleAdmin)
+		c.API.Credentials[i].setPrincipal(c.AccountID)
 	}
+}
+
+// setPrincipal gives a key without a principal one of its own.
+func (c *Credential) setPrincipal(account string) {
+	setDefault(&c.Principal, "arn:aws:iam::"+account+":user/"+c.AccessKey)
 }
 
 func setDefault[T comparable](v *T, d T) {

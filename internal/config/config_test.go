@@ -81,6 +81,8 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		{"journal: {history_bytes: 1000}\n", "journal.history_bytes: 1000 is out of range"},
 		{"replication: {copy_settings: perhaps}\n", "line 8"},
 		{"replication: {bandwidth_limit: perhaps}\n", "line 8"},
+		{"nfs: {tls: {ca_cert: x}}\n", "nfs.tls: ca_cert and ca_key belong together"},
+		{"nfs: {tls: {dns_suffix: -x}}\n", `nfs.tls.dns_suffix: "-x" is not valid`},
 		{"limits: {nfs_connections: 1}\n", "unknown key limits"},
 		{"---\nregion: x\n", "more than one YAML document"},
 		{"\t\n", "tab character"},
@@ -124,7 +126,8 @@ func TestInitMakesAnInstallationThatLoads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(c.API.Credentials) != 1 || c.API.Credentials[0] != (Credential{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Role: RoleAdmin}) {
+		if len(c.API.Credentials) != 1 || c.API.Credentials[0] != (Credential{AccessKey: s.AccessKey, SecretKey: s.SecretKey, Role: RoleAdmin,
+			Principal: "arn:aws:iam::" + s.AccountID + ":user/" + s.AccessKey}) {
 			t.Errorf("%s has the keys %v", r.Region, c.API.Credentials)
 		}
 		if c.Region != r.Region || c.AccountID != s.AccountID || r.Endpoint != "http://"+c.API.Listen || len(c.Peer.Peers) != 1 {
@@ -144,7 +147,7 @@ func TestInitMakesAnInstallationThatLoads(t *testing.T) {
 			t.Errorf("the command is not safe to paste: %s", r.Serve)
 		}
 	}
-	for _, secret := range []string{"credentials", "pki/ca.key", "pki/us-east-1.key", "pki/us-west-2.key"} {
+	for _, secret := range []string{"credentials", "pki/ca.key", "pki/nfs-ca.key", "pki/us-east-1.key", "pki/us-west-2.key"} {
 		st, err := os.Stat(filepath.Join(dir, secret))
 		if err != nil || st.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", secret, st.Mode(), err)
@@ -214,7 +217,10 @@ func TestCredentialsFile(t *testing.T) {
 	if all, err := parseCredentials(one + "aws_session_token = a=b\nholdfast_role = read-only\n"); err != nil || all[0].Role != RoleReadOnly || all[0].SessionToken != "a=b" {
 		t.Errorf("%+v, %v", all, err)
 	}
-	for _, bad := range []string{one + "holdfast_role = king", one + "aws_session_token = ü", "", "x", "a=b", "[p]", "[p]\naws_access_key_id=AKIAAAAAAAAAAAAAAAAA", "[p]\naws_access_key_id=a b"} {
+	if all, err := parseCredentials(one + "holdfast_principal = arn:aws:iam::123456789012:role/a=b\n"); err != nil || all[0].Principal != "arn:aws:iam::123456789012:role/a=b" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	for _, bad := range []string{one + "holdfast_principal = alice", one + "holdfast_principal = arn:aws:iam::1:user/a", one + "holdfast_principal = arn:aws:iam::123456789012:user/*", one + "holdfast_role = king", one + "aws_session_token = ü", "", "x", "a=b", "[p]", "[p]\naws_access_key_id=AKIAAAAAAAAAAAAAAAAA", "[p]\naws_access_key_id=a b"} {
 		if _, err := parseCredentials(bad); err == nil {
 			t.Errorf("%q was read", bad)
 		}

@@ -15,6 +15,7 @@ import (
 //	aws_secret_access_key = ...
 //	aws_session_token = ...      (optional)
 //	holdfast_role = operator     (optional; the tools of AWS skip it)
+//	holdfast_principal = arn:... (optional; likewise)
 func readCredentials(path string) ([]Credential, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -57,6 +58,8 @@ func parseCredentials(text string) ([]Credential, error) {
 			all[len(all)-1].SessionToken = value
 		case "holdfast_role":
 			all[len(all)-1].Role = value
+		case "holdfast_principal":
+			all[len(all)-1].Principal = value
 		}
 	}
 	return all, checkCredentials(all)
@@ -78,6 +81,9 @@ func checkCredentials(all []Credential) error {
 		}
 		if !slices.Contains(roles, c.Role) {
 			return fmt.Errorf("profile %d: holdfast_role %.40q is not valid: give one of %s", i+1, c.Role, strings.Join(roles, ", "))
+		}
+		if c.Principal != "" && !principalForm.MatchString(c.Principal) {
+			return fmt.Errorf("profile %d: holdfast_principal %.140q is not valid: give %s", i+1, c.Principal, principalHelp)
 		}
 	}
 	return nil

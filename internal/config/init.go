@@ -84,6 +84,7 @@ func (s *Summary) Exports(r RegionSummary) []string {
 //	REGION/holdfast.yaml        per region
 //	pki/ca.crt ca.key           the certificate authority
 //	pki/REGION.crt REGION.key   per region
+//	pki/nfs-ca.crt nfs-ca.key   the authority for encryption in transit
 //	credentials                 a key for the API, in the form of ~/.aws/credentials
 //
 // It overwrites nothing: when any of these exists, it changes nothing and says
@@ -223,6 +224,12 @@ func (p *plan) addPKI(o Options, regions []string) error {
 	}
 	p.add("pki/ca.crt", 0o644, string(ca.Cert))
 	p.add("pki/ca.key", 0o600, string(ca.Key))
+	mounts, err := pki.NewCA(o.Rand, o.Now(), "Holdfast NFS")
+	if err != nil {
+		return err
+	}
+	p.add("pki/nfs-ca.crt", 0o644, string(mounts.Cert))
+	p.add("pki/nfs-ca.key", 0o600, string(mounts.Key))
 	for _, r := range regions {
 		pair, err := ca.NewRegion(o.Rand, o.Now(), r, "localhost", "127.0.0.1", "::1")
 		if err != nil {

@@ -33,6 +33,9 @@ func Load(path string) (*Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: api.credentials_file: %w", path, err)
 		}
+		for i := range more {
+			more[i].setPrincipal(c.AccountID)
+		}
 		c.API.Credentials = append(c.API.Credentials, more...)
 	}
 	return c, nil
@@ -84,7 +87,8 @@ func plain(err error) string {
 
 // resolve makes paths relative to dir.
 func (c *Config) resolve(dir string) {
-	for _, p := range []*string{&c.DataDir, &c.API.CredentialsFile, &c.API.AuditLog, &c.Peer.Cert, &c.Peer.Key, &c.Peer.CA} {
+	for _, p := range []*string{&c.DataDir, &c.API.CredentialsFile, &c.API.AuditLog, &c.Peer.Cert, &c.Peer.Key, &c.Peer.CA,
+		&c.NFS.TLS.CACert, &c.NFS.TLS.CAKey} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}

@@ -35,9 +35,12 @@ type Config struct {
 	Log       Log       // closed by Close
 	// FileSystems are the engines. They are not closed by Close.
 	FileSystems FileSystems
-	Peers       Peers     // nil: no other regions
-	Listeners   Listeners // nil: mount targets have no listeners of their own
-	Subnets     []Subnet
+	// Settings are what is in the journals of the same file systems; nil: there
+	// are no access points and no policies.
+	Settings  Settings
+	Peers     Peers     // nil: no other regions
+	Listeners Listeners // nil: mount targets have no listeners of their own
+	Subnets   []Subnet
 	// SecurityGroups are what mount targets may name.
 	SecurityGroups []SecurityGroup
 	// RootSquash is for mount targets that have no setting of their own.
@@ -72,6 +75,8 @@ type Control struct {
 	cleaner chan struct{} // kick, capacity 1
 	// outcomes holds why a creation was undone, for the request that waits for it.
 	outcomes map[string]error
+
+	copies settingsCopies
 }
 
 // New opens the catalog. Nothing runs before Start.

@@ -185,7 +185,7 @@ func TestLogIsRewrittenWhenItGrows(t *testing.T) {
 	inTwoRegions(t, func(t *testing.T, p *pair) {
 		id := p.create(p.east, "a")
 		for i := range 3000 {
-			if err := p.east.Control.TagResource(id, []control.Tag{{Key: "n", Value: fmt.Sprint(i)}}); err != nil {
+			if err := p.east.Control.TagResource(t.Context(), id, []control.Tag{{Key: "n", Value: fmt.Sprint(i)}}); err != nil {
 				t.Fatal(err)
 			}
 		}

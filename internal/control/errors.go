@@ -8,31 +8,34 @@ import (
 // The EFS error types that this package answers with (API contract §6). The
 // HTTP status belongs to the REST surface.
 const (
-	CodeBadRequest          = "BadRequest"
-	CodeInternal            = "InternalServerError"
-	CodeAccessDenied        = "AccessDenied"
-	CodeConflict            = "ConflictException"
-	CodeFileSystemExists    = "FileSystemAlreadyExists"
-	CodeFileSystemInUse     = "FileSystemInUse"
-	CodeFileSystemLimit     = "FileSystemLimitExceeded"
-	CodeFileSystemNotFound  = "FileSystemNotFound"
-	CodeAccessPointNotFound = "AccessPointNotFound"
-	CodeIncorrectState      = "IncorrectFileSystemLifeCycleState"
-	CodeIPAddressInUse      = "IpAddressInUse"
-	CodeMountTargetConflict = "MountTargetConflict"
-	CodeMountTargetNotFound = "MountTargetNotFound"
-	CodeInterfaceLimit      = "NetworkInterfaceLimitExceeded"
-	CodeNoFreeAddresses     = "NoFreeAddressesInSubnet"
-	CodeReplicationExists   = "ReplicationAlreadyExists"
-	CodeReplicationNotFound = "ReplicationNotFound"
-	CodePolicyNotFound      = "PolicyNotFound"
-	CodeInvalidPolicy       = "InvalidPolicyException"
-	CodeValidation          = "ValidationException"
-	CodeGroupNotFound       = "SecurityGroupNotFound"
-	CodeGroupLimit          = "SecurityGroupLimitExceeded"
-	CodeTargetState         = "IncorrectMountTargetState"
-	CodeSubnetNotFound      = "SubnetNotFound"
-	CodeUnsupportedZone     = "UnsupportedAvailabilityZone"
+	CodeBadRequest            = "BadRequest"
+	CodeInternal              = "InternalServerError"
+	CodeAccessDenied          = "AccessDenied"
+	CodeAccessDeniedException = "AccessDeniedException"
+	CodeConflict              = "ConflictException"
+	CodeFileSystemExists      = "FileSystemAlreadyExists"
+	CodeFileSystemInUse       = "FileSystemInUse"
+	CodeFileSystemLimit       = "FileSystemLimitExceeded"
+	CodeFileSystemNotFound    = "FileSystemNotFound"
+	CodeAccessPointNotFound   = "AccessPointNotFound"
+	CodeAccessPointExists     = "AccessPointAlreadyExists"
+	CodeAccessPointLimit      = "AccessPointLimitExceeded"
+	CodeIncorrectState        = "IncorrectFileSystemLifeCycleState"
+	CodeIPAddressInUse        = "IpAddressInUse"
+	CodeMountTargetConflict   = "MountTargetConflict"
+	CodeMountTargetNotFound   = "MountTargetNotFound"
+	CodeInterfaceLimit        = "NetworkInterfaceLimitExceeded"
+	CodeNoFreeAddresses       = "NoFreeAddressesInSubnet"
+	CodeReplicationExists     = "ReplicationAlreadyExists"
+	CodeReplicationNotFound   = "ReplicationNotFound"
+	CodePolicyNotFound        = "PolicyNotFound"
+	CodeInvalidPolicy         = "InvalidPolicyException"
+	CodeValidation            = "ValidationException"
+	CodeGroupNotFound         = "SecurityGroupNotFound"
+	CodeGroupLimit            = "SecurityGroupLimitExceeded"
+	CodeTargetState           = "IncorrectMountTargetState"
+	CodeSubnetNotFound        = "SubnetNotFound"
+	CodeUnsupportedZone       = "UnsupportedAvailabilityZone"
 )
 
 // Error is a refusal with its EFS error type. Message is for the operator: what
@@ -42,6 +45,8 @@ type Error struct {
 	Message string
 	// FileSystemID is the existing file system of FileSystemAlreadyExists.
 	FileSystemID string
+	// AccessPointID is the existing access point of AccessPointAlreadyExists.
+	AccessPointID string
 }
 
 func (e *Error) Error() string { return e.Message }

@@ -23,6 +23,7 @@ type CreateFileSystemRequest struct {
 	CreationToken   string
 	PerformanceMode string
 	ThroughputMode  string
+	Provisioned     float64 // MiB/s, with the mode provisioned
 	Tags            []Tag
 }
 
@@ -77,7 +78,7 @@ func (c *Control) makeFileSystem(t *tx, id string, r CreateFileSystemRequest) (F
 		return FileSystem{}, err
 	}
 	f := FileSystem{ID: id, CreationToken: r.CreationToken, CreationTime: c.cfg.Now().UTC(), State: Creating,
-		PerformanceMode: r.PerformanceMode, ThroughputMode: r.ThroughputMode, Protection: ProtectionEnabled, Tags: tags}
+		PerformanceMode: r.PerformanceMode, ThroughputMode: r.ThroughputMode, Provisioned: r.Provisioned, Protection: ProtectionEnabled, Tags: tags}
 	if f.PerformanceMode == "" {
 		f.PerformanceMode = "generalPurpose"
 	}
@@ -177,9 +178,13 @@ func (c *Control) UpdateProtection(ref, protection string) (string, error) {
 	return protection, asError(err)
 }
 
-// UpdateFileSystem sets the throughput mode ("" leaves it). Errors: BadRequest,
+// provisionedMode is the throughput mode with a limit.
+const provisionedMode = "provisioned"
+
+// UpdateFileSystem sets the throughput mode ("" leaves it) and the provisioned
+// throughput in MiB/s (0 leaves it). Clients feel it at once. Errors: BadRequest,
 // FileSystemNotFound, IncorrectFileSystemLifeCycleState.
-func (c *Control) UpdateFileSystem(ref, throughputMode string) (FileSystemDescription, error) {
+func (c *Control) UpdateFileSystem(ref, throughputMode string, mibps float64) (FileSystemDescription, error) {
 	var id string
 	err := c.update(func(t *tx) error {
 		f, err := c.availableFileSystem(t.state, ref)
@@ -187,21 +192,51 @@ func (c *Control) UpdateFileSystem(ref, throughputMode string) (FileSystemDescri
 			return err
 		}
 		id = f.ID
-		if throughputMode == "" || throughputMode == f.ThroughputMode {
-			return nil
-		}
-		if throughputMode == "elastic" && f.PerformanceMode == "maxIO" {
-			return refuse(CodeBadRequest, "File system '%s' has PerformanceMode maxIO, which cannot be combined with ThroughputMode elastic: choose bursting", f.ID)
-		}
 		next := *f
-		next.ThroughputMode = throughputMode
-		t.putFileSystem(next)
+		if throughputMode != "" {
+			next.ThroughputMode = throughputMode
+		}
+		if mibps != 0 {
+			next.Provisioned = mibps
+		}
+		if err := next.checkThroughput(mibps); err != nil {
+			return err
+		}
+		if next.ThroughputMode != f.ThroughputMode || next.Provisioned != f.Provisioned {
+			t.putFileSystem(next)
+		}
 		return nil
 	})
 	if err != nil {
 		return FileSystemDescription{}, asError(err)
 	}
 	return c.describeOne(id)
+}
+
+// checkThroughput checks mode and amount against each other; asked is the amount
+// of the request, 0 for none.
+func (f *FileSystem) checkThroughput(asked float64) error {
+	switch {
+	case f.ThroughputMode == "elastic" && f.PerformanceMode == "maxIO":
+		return refuse(CodeBadRequest, "File system '%s' has PerformanceMode maxIO, which cannot be combined with ThroughputMode elastic: choose bursting or provisioned", f.ID)
+	case f.ThroughputMode != provisionedMode && asked != 0:
+		return refuse(CodeBadRequest, "ProvisionedThroughputInMibps belongs to ThroughputMode provisioned, and file system '%s' has %s: give both", f.ID, f.ThroughputMode)
+	case f.ThroughputMode != provisionedMode:
+		f.Provisioned = 0
+	case f.Provisioned == 0:
+		return refuse(CodeBadRequest, "ThroughputMode provisioned needs ProvisionedThroughputInMibps: give the throughput in MiB/s")
+	}
+	return nil
+}
+
+// Throughput is the limit of a file system in bytes per second, 0 for none. It
+// is quick: the NFS server asks with every transfer.
+func (c *Control) Throughput(fileSystemID string) float64 {
+	f := c.fileSystem(fileSystemID)
+	if f == nil || f.ThroughputMode != provisionedMode {
+		return 0
+	}
+	return f.Provisioned * (1 << 20)
 }
 
 // CheckAvailable says why a file system's settings cannot be changed now, or

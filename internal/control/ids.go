@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +37,18 @@ var (
 	accessPointPattern   = regexp.MustCompile(`^(arn:aws[-a-z]*:elasticfilesystem:([0-9a-z-:]+):access-point/)?(fsap-[0-9a-f]{8,40})$`)
 	replicationIDPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
+
+// IsFileSystemID tells whether s is an id, and no ARN.
+func IsFileSystemID(s string) bool {
+	m := fileSystemPattern.FindStringSubmatch(s)
+	return m != nil && m[1] == ""
+}
+
+// IsAccessPointID tells whether s is an id, and no ARN.
+func IsAccessPointID(s string) bool {
+	m := accessPointPattern.FindStringSubmatch(s)
+	return m != nil && m[1] == ""
+}
 
 // fsRef is a file system as a caller names it.
 type fsRef struct {
@@ -73,6 +86,28 @@ func (c *Control) localFileSystem(s *state, ref string) (*FileSystem, error) {
 
 func noFileSystem(id, region string) error {
 	return refuse(CodeFileSystemNotFound, "File system '%s' does not exist in region %s.", id, region)
+}
+
+// accessPointID reads the id of an access point of this region, given as id or ARN.
+func (c *Control) accessPointID(ref string) (string, error) {
+	m := accessPointPattern.FindStringSubmatch(ref)
+	if m == nil || len(ref) > 128 {
+		return "", refuse(CodeBadRequest, "%.140q is no access point id: give an id such as fsap-0123456789abcdef0, or an ARN that ends so", ref)
+	}
+	region, account, _ := strings.Cut(m[2], ":")
+	if region != "" && (region != c.cfg.Region || account != c.cfg.AccountID) {
+		return "", refuse(CodeAccessPointNotFound, "%s belongs to another region or account; this endpoint serves region %s of account %s", ref, c.cfg.Region, c.cfg.AccountID)
+	}
+	return m[3], nil
+}
+
+// idsAfter gives at most n of the sorted ids that come after one.
+func idsAfter(ids []string, after string, n int) []string {
+	at, found := slices.BinarySearch(ids, after)
+	if found {
+		at++
+	}
+	return ids[at:min(len(ids), at+n)]
 }
 
 // fileSystemARN is the ARN of a file system of a region.

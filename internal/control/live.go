@@ -77,5 +77,6 @@ func (c *Control) forget(id string) {
 	delete(c.live, id)
 	delete(c.workers, id)
 	c.mu.Unlock()
+	c.copies.drop(id)
 	c.wake()
 }

@@ -46,6 +46,10 @@ type prepareRequest struct {
 	Owner        string    `json:"owner"`
 	Existing     string    `json:"existing,omitempty"` // file system to take over
 	CreationTime time.Time `json:"creation_time"`
+	// SettingsPrefix begins the keys of the source's settings; KeepSettings:
+	// the destination is to have its own.
+	SettingsPrefix string `json:"settings_prefix,omitempty"`
+	KeepSettings   bool   `json:"keep_settings,omitempty"`
 }
 
 type prepareReply struct {

@@ -182,11 +182,25 @@ func (c *Control) describeTarget(m *MountTarget) MountTargetDescription {
 }
 
 // DescribeMountTargets returns the mount targets of a file system (id or ARN),
-// or the one with the id, sorted by id; exactly one of the two is given.
-// Errors: BadRequest, FileSystemNotFound, MountTargetNotFound.
-func (c *Control) DescribeMountTargets(fileSystemRef, mountTargetID string) ([]MountTargetDescription, error) {
-	if (fileSystemRef == "") == (mountTargetID == "") {
-		return nil, refuse(CodeBadRequest, "give exactly one of FileSystemId and MountTargetId")
+// of the file system of an access point, or the one with the id, sorted by id;
+// exactly one of the three is given. Errors: BadRequest, FileSystemNotFound,
+// AccessPointNotFound, MountTargetNotFound.
+func (c *Control) DescribeMountTargets(fileSystemRef, accessPointRef, mountTargetID string) ([]MountTargetDescription, error) {
+	given := 0
+	for _, s := range []string{fileSystemRef, accessPointRef, mountTargetID} {
+		if s != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, refuse(CodeBadRequest, "give exactly one of FileSystemId, AccessPointId and MountTargetId")
+	}
+	if accessPointRef != "" {
+		s, _, err := c.findAccessPoint(accessPointRef)
+		if err != nil {
+			return nil, asError(err)
+		}
+		fileSystemRef = s.id
 	}
 	var found []*MountTarget
 	var err error

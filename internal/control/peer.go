@@ -102,6 +102,9 @@ func checkPrepare(req *prepareRequest, account string) error {
 	if _, err := upstreamOf(&Replication{ID: req.Replication, Lineage: req.Lineage}); err != nil {
 		return refuse(CodeBadRequest, "%s", err)
 	}
+	if len(req.SettingsPrefix) > maxSettingsPrefix {
+		return refuse(CodeBadRequest, "the settings of the source begin with %d bytes, more than %d", len(req.SettingsPrefix), maxSettingsPrefix)
+	}
 	if req.Owner != account {
 		return refuse(CodeBadRequest, "the source belongs to account %.20s, this region to %s: replication between accounts is not offered by this release of Holdfast", req.Owner, account)
 	}
@@ -120,10 +123,19 @@ func (c *Control) makeDestination(t *tx, id, from string, req *prepareRequest) e
 	if err != nil {
 		return err
 	}
-	f.Protection, f.MadeFor = ProtectionReplicating, req.Replication
+	f.Protection, f.MadeFor, f.SettingsPrefix = ProtectionReplicating, req.Replication, req.prefixFor(id)
 	t.putFileSystem(f)
 	t.putReplication(destinationRecord(id, from, req))
 	return nil
+}
+
+// prefixFor begins the keys of the settings that count at a destination: those
+// of the source, or, if it is to have none of these, keys that only it has.
+func (r *prepareRequest) prefixFor(id string) string {
+	if r.KeepSettings {
+		return id + "/"
+	}
+	return r.SettingsPrefix
 }
 
 func destinationRecord(id, from string, req *prepareRequest) Replication {
@@ -148,7 +160,7 @@ func (c *Control) takeOver(t *tx, from string, req *prepareRequest) error {
 		t.drop(kindReplication, r.ID)
 	}
 	next := *f
-	next.Protection = ProtectionReplicating
+	next.Protection, next.SettingsPrefix = ProtectionReplicating, req.prefixFor(f.ID)
 	t.putFileSystem(next)
 	t.putReplication(destinationRecord(f.ID, from, req))
 	return nil

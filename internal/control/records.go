@@ -42,13 +42,20 @@ type FileSystem struct {
 	Message         string    `json:"message,omitempty"` // why the state is error
 	PerformanceMode string    `json:"performance_mode"`
 	ThroughputMode  string    `json:"throughput_mode"`
-	Protection      string    `json:"protection"`
-	Tags            []Tag     `json:"tags,omitempty"` // sorted by key
+	// Provisioned is the limit of the throughput in MiB/s, in the mode
+	// provisioned.
+	Provisioned float64 `json:"provisioned_mibps,omitempty"`
+	Protection  string  `json:"protection"`
+	Tags        []Tag   `json:"tags,omitempty"` // sorted by key
 	// MadeFor is the replication whose destination this file system was made
 	// as; empty for one that a user made.
 	MadeFor string `json:"made_for,omitempty"`
 	// Copied is what a destination has, or last had, from its source.
 	Copied *Copied `json:"copied,omitempty"`
+	// SettingsPrefix begins the keys of the settings that count here. A
+	// destination that is not to have those of its source has a prefix of its
+	// own; mostly it is empty.
+	SettingsPrefix string `json:"settings_prefix,omitempty"`
 }
 
 // MountTarget is a mount target's record.

@@ -102,7 +102,7 @@ func TestMountTargetThatCannotListenIsUndone(t *testing.T) {
 			t.Errorf("the cause is not named: %v", err)
 		}
 		p.eventually("nothing is left", func() bool {
-			all, err := p.east.Control.DescribeMountTargets(id, "")
+			all, err := p.east.Control.DescribeMountTargets(id, "", "")
 			return err == nil && len(all) == 0
 		})
 		l.set(nil)
@@ -127,7 +127,7 @@ func TestListenerThatFailsAfterARestartShowsAsError(t *testing.T) {
 		l.set(errors.New("bind: address already in use"))
 		p.start(p.east)
 		state := func() control.LifeCycle {
-			all, err := p.east.Control.DescribeMountTargets("", m.ID)
+			all, err := p.east.Control.DescribeMountTargets("", "", m.ID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -242,8 +242,8 @@ func TestTagsTogetherAreBounded(t *testing.T) {
 		for i := range control.MaxTags {
 			tags = append(tags, control.Tag{Key: fmt.Sprint(i), Value: strings.Repeat("\U00020000", 256)})
 		}
-		wantCode(t, "51 KiB of tags", p.east.Control.TagResource(id, tags), control.CodeBadRequest)
-		if err := p.east.Control.TagResource(id, tags[:30]); err != nil {
+		wantCode(t, "51 KiB of tags", p.east.Control.TagResource(t.Context(), id, tags), control.CodeBadRequest)
+		if err := p.east.Control.TagResource(t.Context(), id, tags[:30]); err != nil {
 			t.Error(err)
 		}
 	})

@@ -23,7 +23,7 @@ func (p *pair) tags(r *controltest.Region, id string) (text string) {
 
 func (p *pair) tag(r *controltest.Region, id, key, value string) {
 	p.t.Helper()
-	if err := r.Control.TagResource(id, []control.Tag{{Key: key, Value: value}}); err != nil {
+	if err := r.Control.TagResource(p.t.Context(), id, []control.Tag{{Key: key, Value: value}}); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -51,11 +51,11 @@ func TestTagsFollowToTheDestination(t *testing.T) {
 
 		p.tag(p.west, dst, "team", "west") // its own from now on
 		p.tag(p.west, dst, "x", "y")
-		if err := p.west.Control.UntagResource(dst, []string{"Name"}); err != nil {
+		if err := p.west.Control.UntagResource(t.Context(), dst, []string{"Name"}); err != nil {
 			t.Fatal(err)
 		}
 		p.awaitTags(p.west, dst, "Name=away team=west x=y ")
-		if err := p.east.Control.UntagResource(src, []string{"Name", "team"}); err != nil {
+		if err := p.east.Control.UntagResource(t.Context(), src, []string{"Name", "team"}); err != nil {
 			t.Fatal(err)
 		}
 		p.awaitTags(p.west, dst, "team=west x=y ")
@@ -81,7 +81,7 @@ func TestFailbackBringsTheTagsBack(t *testing.T) {
 		p.delete(p.west, src, "")
 		p.eventually("the source is free", func() bool { return p.status(p.east, src) == control.CodeReplicationNotFound })
 		p.tag(p.west, dst, "state", "new")
-		if err := p.west.Control.UntagResource(dst, []string{"gone"}); err != nil {
+		if err := p.west.Control.UntagResource(t.Context(), dst, []string{"gone"}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := p.east.Control.UpdateProtection(src, control.ProtectionDisabled); err != nil {

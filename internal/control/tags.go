@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"slices"
 	"strings"
 )
@@ -43,22 +44,26 @@ func mergeTags(old, set []Tag) ([]Tag, error) {
 	return merged, nil
 }
 
-// TagResource sets tags of a file system. Errors: BadRequest, FileSystemNotFound,
-// AccessPointNotFound.
-func (c *Control) TagResource(ref string, tags []Tag) error {
-	return c.changeTags(ref, func(old []Tag) ([]Tag, error) { return mergeTags(old, tags) })
+// TagResource sets tags of a file system or an access point. Errors: BadRequest,
+// FileSystemNotFound, AccessPointNotFound, IncorrectFileSystemLifeCycleState for
+// an access point of a replica.
+func (c *Control) TagResource(ctx context.Context, ref string, tags []Tag) error {
+	return c.changeTags(ctx, ref, func(old []Tag) ([]Tag, error) { return mergeTags(old, tags) })
 }
 
 // UntagResource takes tags away; keys that are not there do not matter.
-func (c *Control) UntagResource(ref string, keys []string) error {
-	return c.changeTags(ref, func(old []Tag) ([]Tag, error) {
+func (c *Control) UntagResource(ctx context.Context, ref string, keys []string) error {
+	return c.changeTags(ctx, ref, func(old []Tag) ([]Tag, error) {
 		return slices.DeleteFunc(slices.Clone(old), func(t Tag) bool { return slices.Contains(keys, t.Key) }), nil
 	})
 }
 
-func (c *Control) changeTags(ref string, change func([]Tag) ([]Tag, error)) error {
+func (c *Control) changeTags(ctx context.Context, ref string, change func([]Tag) ([]Tag, error)) error {
+	if accessPointPattern.MatchString(ref) {
+		return c.changePointTags(ctx, ref, change)
+	}
 	return asError(c.update(func(t *tx) error {
-		f, err := c.taggable(t.state, ref)
+		f, err := c.localFileSystem(t.state, ref)
 		if err != nil {
 			return err
 		}
@@ -72,20 +77,17 @@ func (c *Control) changeTags(ref string, change func([]Tag) ([]Tag, error)) erro
 	}))
 }
 
-// ListTags returns the tags of a file system, sorted by key.
+// ListTags returns the tags of a file system or an access point, sorted by key.
 func (c *Control) ListTags(ref string) (tags []Tag, err error) {
+	if accessPointPattern.MatchString(ref) {
+		d, err := c.DescribeAccessPoint(ref)
+		return d.Tags, err
+	}
 	c.catalog.read(func(s *state) {
 		var f *FileSystem
-		if f, err = c.taggable(s, ref); err == nil {
+		if f, err = c.localFileSystem(s, ref); err == nil {
 			tags = slices.Clone(f.Tags)
 		}
 	})
 	return tags, asError(err)
-}
-
-func (c *Control) taggable(s *state, ref string) (*FileSystem, error) {
-	if accessPointPattern.MatchString(ref) {
-		return nil, refuse(CodeAccessPointNotFound, "Access point '%s' does not exist: this release of Holdfast has no access points.", ref)
-	}
-	return c.localFileSystem(s, ref)
 }

@@ -27,7 +27,7 @@ func (w *worker) replicate(ctx context.Context, v view) (time.Duration, error) {
 	}
 	switch v.rep.Stage {
 	case StagePreparing:
-		return w.prepare(ctx, v.rep)
+		return w.prepare(ctx, v)
 	case StageDeleting:
 		return w.finishDelete(ctx, v.rep)
 	}
@@ -36,13 +36,15 @@ func (w *worker) replicate(ctx context.Context, v view) (time.Duration, error) {
 
 // prepare asks for the destination and registers it. When the other region
 // refuses or does not answer, the creation is undone.
-func (w *worker) prepare(ctx context.Context, r *Replication) (time.Duration, error) {
+func (w *worker) prepare(ctx context.Context, v view) (time.Duration, error) {
 	if !w.opened {
 		return retryFirst, nil
 	}
+	r := v.rep
 	req := prepareRequest{Replication: r.ID, SourceID: r.FileSystemID,
 		SourceARN: w.c.fileSystemARN(w.c.cfg.Region, r.FileSystemID), Lineage: r.Lineage,
-		Owner: w.c.cfg.AccountID, CreationTime: r.CreationTime}
+		Owner: w.c.cfg.AccountID, CreationTime: r.CreationTime,
+		SettingsPrefix: v.fs.SettingsPrefix, KeepSettings: w.c.cfg.KeepSettings}
 	if r.Existing {
 		req.Existing = r.PeerID
 	}

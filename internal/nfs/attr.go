@@ -85,7 +85,7 @@ func (c *compound) fileAttrs(o *object, a *fs.Attr, want xdr.Bitmap) (*xdr.Attrs
 		x.MountedOnFileID = mountPointID(o.export.Name)
 	}
 	if want.Has(xdr.AttrFileHandle) {
-		x.FileHandle = o.handle()
+		x.FileHandle = c.handleOf(o)
 	}
 	if !want.And(fsWide).IsZero() {
 		s, err := o.export.FS.StatFS()

@@ -88,6 +88,9 @@ type Export struct {
 	// Name is its entry in the pseudo root, "fs-" and 17 hex digits.
 	Name string
 	FS   FileSystem
+
+	// rights is what the client may do there, in the COMPOUND that looked.
+	rights Rights
 }
 
 // Exports tells the server what there is. A region implements it.

@@ -74,17 +74,25 @@ type site struct {
 	addr  map[Root]string
 	other Root // a mount target of fsB, where root may be squashed
 	stop  func()
+
+	access   Access
+	security Security
 }
 
 func newSite(t *testing.T) *site {
-	s := &site{T: t, clock: &clock{now: time.Unix(1_700_000_000, 0)}}
+	s := &site{T: t}
+	s.init()
+	return s
+}
+
+func (s *site) init() {
+	s.clock = &clock{now: time.Unix(1_700_000_000, 0)}
 	s.a = fstest.NewRefOf(fs.Lineage{'a'}, s.clock.Now)
 	s.b = fstest.NewRefOf(fs.Lineage{'b'}, s.clock.Now)
 	s.other = Root{Export: fsB, Squash: new(Squash)}
 	s.list = exportList{{Name: fsA, FS: s.a}, {Name: fsB, FS: s.b}}
 	s.start()
-	t.Cleanup(func() { s.stop() })
-	return s
+	s.Cleanup(func() { s.stop() })
 }
 
 func (s *site) start() {
@@ -92,7 +100,7 @@ func (s *site) start() {
 	s.boots++
 	srv, err := NewServer(Config{
 		Exports: s.list, Region: "here", Clock: s.clock.Now, Rand: bytes.NewReader(binary.BigEndian.AppendUint32(nil, s.boots)),
-		LeaseTime: 60 * time.Second, GraceTime: 60 * time.Second,
+		LeaseTime: 60 * time.Second, GraceTime: 60 * time.Second, Access: s.access, Security: s.security,
 	})
 	if err != nil {
 		s.Fatal(err)

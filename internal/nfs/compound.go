@@ -156,6 +156,9 @@ func (c *compound) one() xdr.Status {
 		st = xdr.ErrNotSupp
 	default:
 		if st = c.inOrder(); st == xdr.OK {
+			st = c.mayChange()
+		}
+		if st == xdr.OK {
 			c.lasting = c.lasting || notIdempotent[c.op]
 			st = fn(c)
 			c.endChanges()

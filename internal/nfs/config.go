@@ -26,8 +26,12 @@ type Config struct {
 	// GraceTime how long reclaims are waited for. Zero means 90 s.
 	LeaseTime time.Duration
 	GraceTime time.Duration
-	Logger    *slog.Logger          // nil: silent
-	Registry  prometheus.Registerer // nil: no metrics
+	// Access says who comes in and may do what; nil: everybody, and everything.
+	Access Access
+	// Security lets listeners speak TLS beside plain RPC; nil: they do not.
+	Security Security
+	Logger   *slog.Logger          // nil: silent
+	Registry prometheus.Registerer // nil: no metrics
 }
 
 // NewServer makes a server; it serves when Serve is called, and Run keeps time

@@ -171,13 +171,15 @@ func (c *compound) delegate(a *openArgs) (kind uint32, id xdr.StateID, why uint3
 	write := (wish == xdr.WantWriteDeleg || a.had == xdr.DelegateWrite) && a.access&xdr.ShareWrite != 0
 	x := c.cur.export.FS
 	switch {
+	case c.confined():
+		return xdr.DelegateNone, id, xdr.WhyNoDelegResource // a recall names a handle, and here others are in use
 	case wish == xdr.WantNoDeleg:
 		return xdr.DelegateNone, id, xdr.WhyNoDelegNotWanted
 	case wish == xdr.WantCancel:
 		return xdr.DelegateNone, id, xdr.WhyNoDelegCanceled
 	case !c.dialect.sessions || !reclaim && a.claim != xdr.ClaimNull && a.claim != xdr.ClaimFH:
 		return xdr.DelegateNone, id, xdr.WhyNoDelegResource
-	case a.access&xdr.ShareWrite != 0 && !write && !reclaim || reclaim && a.had == xdr.DelegateWrite && !write || x.ReadOnly() || len(c.s.back.of(c.client)) == 0:
+	case a.access&xdr.ShareWrite != 0 && !write && !reclaim || reclaim && a.had == xdr.DelegateWrite && !write || c.readOnly() || len(c.s.back.of(c.client)) == 0:
 		return xdr.DelegateNone, id, xdr.WhyNoDelegResource
 	}
 	x.Hold(c.cur.ino)
@@ -258,7 +260,7 @@ func (c *compound) askWriter(want xdr.Bitmap, a *xdr.Attrs) xdr.Status {
 	}
 	var got xdr.Attrs
 	err := c.s.back.call(c.ctx, r.ClientID, xdr.OpCBGetAttr, func(w *xdr.Writer) {
-		w.Opaque(c.cur.handle())
+		w.Opaque(fileHandle(c.cur.export.FS.Lineage(), c.cur.ino)) // its holder has no access point: see delegate
 		w.Bitmap(xdr.Bits(xdr.AttrChange, xdr.AttrSize))
 	}, func(r *xdr.Reader) { _ = r.Attrs(&got) })
 	if err != nil || !got.Mask.Has(xdr.AttrChange) || !got.Mask.Has(xdr.AttrSize) {

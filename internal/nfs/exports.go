@@ -16,6 +16,8 @@ type served struct {
 	begin   sync.Mutex // held while it is begun
 	records sync.Mutex // held while its reclaim records are made or removed
 
+	throttle throttle
+
 	mu      sync.Mutex
 	fs      FileSystem
 	trouble string // why it was not begun when it was tried last, "" if it was

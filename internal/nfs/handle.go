@@ -12,16 +12,21 @@ import (
 // nothing of a server, a region or an "fs-" id.
 //
 //	 1  version (1)
-//	 1  kind: 1 = file, 2 = pseudo root
-//	16  lineage             (kind 1)
-//	 8  inode number        (kind 1)
+//	 1  kind: 1 = file, 2 = pseudo root, 3 = file, by an access point
+//	16  lineage             (kinds 1 and 3)
+//	 8  inode number        (kinds 1 and 3)
+//	16  seal                (kind 3): see confine.go
 //	 4  CRC32C of the above
 const (
 	handleVersion = 1
 	handleFile    = 1
 	handlePseudo  = 2
+	handleSealed  = 3
 
+	// sealSize is bytes of the code: nobody guesses 128 bits.
+	sealSize         = 16
 	handleFileSize   = 2 + 16 + 8 + 4
+	handleSealedSize = handleFileSize + sealSize
 	handlePseudoSize = 2 + 4
 )
 
@@ -53,7 +58,7 @@ func parseHandle(b []byte) (l fs.Lineage, ino fs.Ino, pseudo bool, st xdr.Status
 		return l, 0, false, xdr.ErrBadHandle
 	}
 	switch {
-	case b[1] == handleFile && len(b) == handleFileSize:
+	case b[1] == handleFile && len(b) == handleFileSize, b[1] == handleSealed && len(b) == handleSealedSize:
 		copy(l[:], b[2:])
 		return l, fs.Ino(binary.BigEndian.Uint64(b[18:])), false, xdr.OK
 	case b[1] == handlePseudo && len(b) == handlePseudoSize:

@@ -167,6 +167,9 @@ func (c *compound) access() (map[uint32]fs.Access, fs.Access, xdr.Status) {
 	if err != nil {
 		return nil, 0, c.status(err)
 	}
+	if !c.cur.export.rights.Write {
+		have &^= fs.AccessWrite
+	}
 	if a.Type == fs.TypeDir {
 		return dirRights, have, xdr.OK
 	}

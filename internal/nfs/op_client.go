@@ -71,13 +71,13 @@ func skipImplID(r *xdr.Reader) {
 // file system, so that no client takes two roots for one.
 func (s *Server) identity(v *view) (owner, scope string) {
 	if v.root.Export == "" {
-		return "holdfast:" + s.cfg.Region, "holdfast:" + s.cfg.Region
+		return "holdfast:" + s.cfg.Region + v.identity, "holdfast:" + s.cfg.Region
 	}
 	scope = v.root.Export
 	if e, ok := s.cfg.Exports.ByName(v.root.Export); ok {
 		scope = e.FS.Lineage().String()
 	}
-	return "holdfast:" + s.cfg.Region + ":" + v.root.Export, scope
+	return "holdfast:" + s.cfg.Region + ":" + v.identity, scope
 }
 
 // opCreateSession is RFC 8881 §18.36.

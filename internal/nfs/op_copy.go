@@ -142,6 +142,9 @@ func opCopy(c *compound) xdr.Status {
 func (c *compound) copyBytes(t *transfer) (n uint64, err error) {
 	buf := make([]byte, min(t.count, maxIO))
 	for n < min(t.count, maxCopy) {
+		if st := c.paced(int(min(uint64(len(buf)), t.count-n)), false); st != xdr.OK {
+			return n, st
+		}
 		got, _, err := c.saved.export.FS.Read(c.ctx, c.saved.ino, t.fromAt+n, buf[:min(uint64(len(buf)), t.count-n)])
 		if err != nil || got == 0 {
 			return n, err

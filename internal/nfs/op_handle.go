@@ -56,12 +56,19 @@ func opPutFH(c *compound) xdr.Status {
 	if !ok {
 		return xdr.ErrStale
 	}
-	c.move(object{fileObject, e, ino})
+	o := object{fileObject, e, ino}
+	if st := c.admit(&o.export); st != xdr.OK {
+		return st
+	}
+	if st := c.mayEnter(b, &o); st != xdr.OK {
+		return st
+	}
+	c.move(o)
 	return xdr.OK
 }
 
 // opPutRootFH is RFC 8881 §18.21: the pseudo root, or the root of the one file
-// system that the listener shows.
+// system, or of the access point, that the connection shows.
 func opPutRootFH(c *compound) xdr.Status {
 	if c.view.root.Export == "" {
 		c.move(object{kind: pseudoRoot})
@@ -71,7 +78,17 @@ func opPutRootFH(c *compound) xdr.Status {
 	if !ok {
 		return xdr.ErrDelay // being made, or being deleted
 	}
-	c.move(object{fileObject, e, fs.RootIno})
+	if st := c.admit(&e); st != xdr.OK {
+		return st
+	}
+	ino := fs.Ino(fs.RootIno)
+	if c.confined() {
+		var st xdr.Status
+		if ino, st = c.pointRoot(&e); st != xdr.OK {
+			return st
+		}
+	}
+	c.move(object{fileObject, e, ino})
 	return xdr.OK
 }
 
@@ -80,15 +97,8 @@ func opGetFH(c *compound) xdr.Status {
 	if st := c.needObject(); st != xdr.OK {
 		return st
 	}
-	c.w.Opaque(c.cur.handle())
+	c.w.Opaque(c.handleOf(&c.cur))
 	return xdr.OK
-}
-
-func (o *object) handle() []byte {
-	if o.kind == pseudoRoot {
-		return pseudoHandle()
-	}
-	return fileHandle(o.export.FS.Lineage(), o.ino)
 }
 
 // opSaveFH and opRestoreFH are RFC 8881 §18.27 and §18.28.
@@ -137,6 +147,9 @@ func (c *compound) lookup(name fs.Name) (object, xdr.Status) {
 		if !ok {
 			return object{}, xdr.ErrNoEnt
 		}
+		if st := c.admit(&e); st != xdr.OK {
+			return object{}, st
+		}
 		return object{fileObject, e, fs.RootIno}, xdr.OK
 	}
 	cred := c.cred()
@@ -144,6 +157,7 @@ func (c *compound) lookup(name fs.Name) (object, xdr.Status) {
 	if err != nil {
 		return object{}, c.notDir(c.status(err))
 	}
+	c.foundAt(a.Ino, a.Type, c.cur.ino, name)
 	return c.at(a.Ino), xdr.OK
 }
 
@@ -184,6 +198,8 @@ func (c *compound) parent() (object, xdr.Status) {
 		return object{}, xdr.ErrNotDir
 	case !c.maySearch():
 		return object{}, xdr.ErrAccess
+	case c.confined():
+		return c.parentInside(a)
 	case a.Ino != fs.RootIno:
 		return c.at(a.Parent), xdr.OK
 	case c.view.root.Export != "":

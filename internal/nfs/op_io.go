@@ -114,6 +114,9 @@ func opRead(c *compound) xdr.Status {
 		return c.tooBig
 	}
 	want := min(int(min(count, maxIO)), left)
+	if st := c.paced(want, true); st != xdr.OK {
+		return st
+	}
 	c.w.Uint64(0) // eof and length
 	buf := c.w.Reserve(want)
 	n, eof, err := c.cur.export.FS.Read(c.ctx, c.cur.ino, offset, buf)
@@ -142,6 +145,9 @@ func opWrite(c *compound) xdr.Status {
 		return st
 	}
 	if st := c.mayIO(id, xdr.ShareWrite); st != xdr.OK {
+		return st
+	}
+	if st := c.paced(len(data), false); st != xdr.OK {
 		return st
 	}
 	// The verifier is read before the data is applied: if the file system

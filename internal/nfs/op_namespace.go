@@ -54,6 +54,7 @@ func opCreate(c *compound) xdr.Status {
 		return c.notDir(c.status(err))
 	}
 	c.changed(res.Seq)
+	c.foundAt(res.Attr.Ino, q.Type, q.Parent, q.Name)
 	c.move(c.at(res.Attr.Ino))
 	c.putChange(res.Parent)
 	c.w.Bitmap(mask)
@@ -88,6 +89,7 @@ func opLink(c *compound) xdr.Status {
 		return c.notDir(c.status(err))
 	}
 	c.changed(res.Seq)
+	c.foundAt(c.saved.ino, fs.TypeRegular, c.cur.ino, name) // of whatever type: directories have one name
 	c.putChange(res.Parent)
 	return xdr.OK
 }
@@ -124,6 +126,7 @@ func opRename(c *compound) xdr.Status {
 			return st
 		}
 	}
+	done := c.follow(place{c.saved.ino, from}, place{c.cur.ino, to})
 	res, err := c.cur.export.FS.Rename(c.ctx, &fs.RenameRequest{
 		Cred: c.cred(), From: c.saved.ino, FromName: from, To: c.cur.ino, ToName: to,
 	})
@@ -135,6 +138,7 @@ func opRename(c *compound) xdr.Status {
 	if err != nil {
 		return c.status(err)
 	}
+	done()
 	c.changed(res.Seq)
 	c.putChange(res.From)
 	c.putChange(res.To)

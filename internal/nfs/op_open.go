@@ -164,6 +164,9 @@ func (c *compound) mayOpen(a *openArgs) xdr.Status {
 	default:
 		return xdr.ErrNotSupp
 	}
+	if a.access&xdr.ShareWrite != 0 && !c.cur.export.rights.Write {
+		return xdr.ErrROFS
+	}
 	if a.access&xdr.ShareWrite != 0 && c.cur.export.FS.ReadOnly() {
 		if a.claim == xdr.ClaimPrevious {
 			// It had the file open where the data is written, and arrives here
@@ -194,7 +197,7 @@ func (c *compound) openTarget(a *openArgs) (opened, xdr.Status) {
 	if a.claim != xdr.ClaimNull && a.claim != xdr.ClaimDelegateCur {
 		return opened{ino: c.cur.ino}, xdr.OK
 	}
-	if a.create && a.claim == xdr.ClaimNull && !c.cur.export.FS.ReadOnly() {
+	if a.create && a.claim == xdr.ClaimNull && !c.readOnly() {
 		return c.openCreate(a)
 	}
 	d, err := c.cur.export.FS.GetAttr(c.cur.ino)
@@ -222,11 +225,13 @@ func (c *compound) openCreate(a *openArgs) (opened, xdr.Status) {
 	}
 	res, err := c.cur.export.FS.Create(c.ctx, &q)
 	if errors.Is(err, fs.ErrExist) {
+		c.foundAt(res.Attr.Ino, res.Attr.Type, c.cur.ino, a.name)
 		return c.openExisting(a, &res.Attr)
 	}
 	if err != nil {
 		return opened{}, c.notDir(c.status(err))
 	}
+	c.foundAt(res.Attr.Ino, fs.TypeRegular, c.cur.ino, a.name)
 	c.changed(res.Seq)
 	found := opened{ino: res.Attr.Ino, made: true, dir: res.Parent, mask: a.mask}
 	if a.attrs.Size == nil || *a.attrs.Size == 0 {
@@ -307,10 +312,12 @@ func (c *compound) grant(a *openArgs, found opened) (id xdr.StateID, st xdr.Stat
 }
 
 // entitled checks what gives the right to open: permission, or that it was
-// open before the server restarted, or a delegation.
+// open before the server restarted, or a delegation. Nothing tells what was
+// open, so a client that is not trusted to say who asks needs permission then,
+// too: or it could open in grace whatever it has a handle of.
 func (c *compound) entitled(a *openArgs, found opened) xdr.Status {
 	switch {
-	case found.made || a.claim == xdr.ClaimPrevious && !c.squashed():
+	case found.made || a.claim == xdr.ClaimPrevious && !c.squashed() && !c.identified():
 		// What was open is given back although it could not be opened now. Not
 		// so to a root that is squashed: nothing tells what it had open, and by
 		// this claim it could open whatever it likes as long as grace lasts.

@@ -13,6 +13,7 @@ type dirent struct {
 	cookie uint64
 	name   string
 	obj    object
+	typ    fs.Type
 }
 
 // listing is a READDIR while its reply is written.
@@ -117,7 +118,7 @@ func (l *listing) fill(cookie uint64) (eof bool, st xdr.Status) {
 func (l *listing) batch(after uint64) (list []dirent, last bool, st xdr.Status) {
 	c := l.c
 	if c.cur.kind == pseudoRoot {
-		return c.s.pseudoEntries(after), true, xdr.OK
+		return c.pseudoEntries(after), true, xdr.OK
 	}
 	// No entry takes less than this, so no more of them can fit.
 	most := min(readDirBatch, 1+(l.limit-c.w.Len())/entryLeast)
@@ -125,7 +126,7 @@ func (l *listing) batch(after uint64) (list []dirent, last bool, st xdr.Status) 
 		if len(list) == most {
 			return false
 		}
-		list = append(list, dirent{e.Cookie, string(e.Name), c.at(e.Ino)})
+		list = append(list, dirent{e.Cookie, string(e.Name), c.at(e.Ino), e.Type})
 		return true
 	})
 	return list, last, c.status(err)
@@ -138,6 +139,9 @@ const entryLeast = 4 + 8 + 4 + 4 + 4 + 4
 func (l *listing) put(e *dirent) (full bool, st xdr.Status) {
 	w := l.c.w
 	start := w.Len()
+	if l.c.confined() && l.want.Has(xdr.AttrFileHandle) {
+		l.c.foundAt(e.obj.ino, e.typ, l.c.cur.ino, fs.Name(e.name))
+	}
 	a, st := l.c.attrs(&e.obj, l.want)
 	switch {
 	case st == xdr.ErrStale:
@@ -165,10 +169,13 @@ func (l *listing) put(e *dirent) (full bool, st xdr.Status) {
 
 // pseudoEntries lists the pseudo root. A cookie is made of the name, so that
 // it does not change when other file systems come and go.
-func (s *Server) pseudoEntries(after uint64) []dirent {
+func (c *compound) pseudoEntries(after uint64) []dirent {
 	var list []dirent
-	for _, e := range s.cfg.Exports.List() {
-		list = append(list, dirent{mountPointID(e.Name), e.Name, object{fileObject, e, fs.RootIno}})
+	for _, e := range c.s.cfg.Exports.List() {
+		if c.admit(&e) != xdr.OK {
+			continue // what cannot be entered is not shown
+		}
+		list = append(list, dirent{mountPointID(e.Name), e.Name, object{fileObject, e, fs.RootIno}, fs.TypeDir})
 	}
 	slices.SortFunc(list, func(a, b dirent) int { return cmp.Compare(a.cookie, b.cookie) })
 	for i := range list {

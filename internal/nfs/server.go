@@ -31,6 +31,9 @@ type Server struct {
 	back    backChannels
 	rooms   *oncrpc.Rooms
 
+	places  places
+	refused seldom
+
 	mu     sync.Mutex
 	served map[string]*served // by export name
 }
@@ -54,22 +57,22 @@ func FileSystemRoot(name string) Root { return Root{Export: name} }
 // ln and all connections, and waits for the requests being carried out. It may
 // be called for many listeners. Run must be running.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, root Root) error {
-	view := &view{root: root, identity: root.Export}
+	base := newView(root)
 	rpc := &oncrpc.Server{
 		Log: s.log, MaxRecord: maxRequest, Rooms: s.rooms, OnConn: s.metrics.conn,
 		Program: oncrpc.Program{Number: xdr.Program, Version: xdr.Version,
-			Handle: func(ctx context.Context, _ *oncrpc.Conn, call *oncrpc.Call, args *xdr.Reader, w *xdr.Writer) oncrpc.AcceptStat {
-				return s.handle(ctx, view, call, args, w)
+			Handle: func(ctx context.Context, conn *oncrpc.Conn, call *oncrpc.Call, args *xdr.Reader, w *xdr.Writer) oncrpc.AcceptStat {
+				v, secured := conn.Secured.(*view)
+				if !secured {
+					v = base
+				}
+				return s.handle(ctx, v, call, args, w)
 			}},
 	}
+	if s.cfg.Security != nil {
+		rpc.Secure = func(ctx context.Context, nc net.Conn) (net.Conn, any, error) { return s.secure(ctx, base, nc) }
+	}
 	return rpc.Serve(ctx, ln)
-}
-
-// view is what one listener shows.
-type view struct {
-	root Root
-	// identity keeps the clients of different server owners apart.
-	identity string
 }
 
 // Run keeps time until ctx ends: leases, graces, and file systems that are new

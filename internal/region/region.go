@@ -56,6 +56,7 @@ type Region struct {
 	peers    *peers
 	control  *control.Control
 	nfs      *nfs.Server
+	access   clientAccess
 	replica  *replica.Server
 	mounts   *listeners
 	ready    readiness
@@ -110,13 +111,19 @@ func (r *Region) wire() (err error) {
 	if err := r.newControl(d, peers); err != nil {
 		return err
 	}
+	r.access.control.Store(r.control)
 	r.replica = replica.NewServer(replica.ServerConfig{Lookup: r.lookup, OnAck: r.volumes.acked, Logger: log, Registerer: r.registry})
 	r.registerMetrics()
 	return nil
 }
 
-func (r *Region) newNFS() (err error) {
+func (r *Region) newNFS() error {
+	security, err := newMountTLS(r.cfg, r.credentials(), r.access.control.Load)
+	if err != nil {
+		return err
+	}
 	r.nfs, err = nfs.NewServer(nfs.Config{Exports: r.volumes, Region: r.cfg.Region, Clock: time.Now, Rand: rand.Reader,
+		Access: &r.access, Security: security,
 		LeaseTime: r.cfg.NFS.Lease(), GraceTime: r.cfg.NFS.Grace(), Logger: r.log, Registry: r.registry})
 	if err != nil {
 		return err
@@ -134,7 +141,7 @@ func (r *Region) newControl(d disk.FS, p *peers) error {
 		return fmt.Errorf("open the catalog: %w", err)
 	}
 	r.control, err = control.New(control.Config{Region: r.cfg.Region, AccountID: r.cfg.AccountID, Now: time.Now, Rand: rand.Reader,
-		Log: catalog, FileSystems: r.volumes, Peers: p, Listeners: r.mounts, Subnets: subnets(r.cfg), SecurityGroups: securityGroups(r.cfg), Logger: r.log,
+		Log: catalog, FileSystems: r.volumes, Settings: r.volumes, Peers: p, Listeners: r.mounts, Subnets: subnets(r.cfg), SecurityGroups: securityGroups(r.cfg), Logger: r.log,
 		RootSquash:        r.cfg.NFS.RootSquash,
 		KeepSettings:      r.cfg.Replication.CopySettings != nil && !*r.cfg.Replication.CopySettings,
 		OnPeerUnreachable: control.UnreachablePolicy(r.cfg.Replication.OnPeerUnreachable)})
@@ -264,12 +271,16 @@ func securityGroups(cfg *config.Config) []control.SecurityGroup {
 
 func quiet(log *slog.Logger) *stdlog.Logger { return slog.NewLogLogger(log.Handler(), slog.LevelDebug) }
 
-func (r *Region) apiHandler() (http.Handler, error) {
+func (r *Region) credentials() []efsapi.Credential {
 	creds := make([]efsapi.Credential, 0, len(r.cfg.API.Credentials))
 	for _, c := range r.cfg.API.Credentials {
-		creds = append(creds, efsapi.Credential{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken, Role: efsapi.Role(c.Role)})
+		creds = append(creds, efsapi.Credential{AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken, Role: efsapi.Role(c.Role), Principal: c.Principal})
 	}
-	conf := efsapi.Config{Control: r.control, Region: r.cfg.Region, Credentials: creds, Now: time.Now, Rand: rand.Reader,
+	return creds
+}
+
+func (r *Region) apiHandler() (http.Handler, error) {
+	conf := efsapi.Config{Control: r.control, Region: r.cfg.Region, Credentials: r.credentials(), Now: time.Now, Rand: rand.Reader,
 		Logger: r.log, Extensions: r.extension(), ExtensionPrefix: extensionPrefix}
 	if r.audit != nil {
 		conf.Audit = r.audit.write

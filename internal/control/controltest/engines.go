@@ -47,15 +47,16 @@ type Engines struct {
 }
 
 type engine struct {
-	lineage fs.Lineage
-	words   []string
-	members map[string]bool
-	whole   bool
-	epochs  int
-	writes  bool // the last durable role was writer
-	last    time.Time
-	poison  string
-	synced  bool // has the history of up
+	lineage  fs.Lineage
+	words    []string
+	members  map[string]bool
+	whole    bool
+	epochs   int
+	writes   bool // the last durable role was writer
+	last     time.Time
+	poison   string
+	synced   bool // has the history of up
+	settings settings
 
 	open bool
 	role control.Role
@@ -285,6 +286,7 @@ func (e *Engines) pull(id string, f *engine) (connected bool) {
 	}
 	if !e.world.paused {
 		f.words, f.lineage, f.whole, f.synced, f.last = slices.Clone(s.words), s.lineage, true, true, e.world.now()
+		f.settings.follow(&s.settings)
 	}
 	return true
 }

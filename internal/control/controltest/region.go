@@ -39,7 +39,7 @@ func NewRegions(seed uint64, names ...string) (*World, *Network, []*Region) {
 		}
 		r := &Region{Name: name, Log: &Log{}, Engines: world.Engines(name), net: net}
 		r.Config = control.Config{Region: name, AccountID: Account, Now: time.Now, Rand: NewRand(seed, uint64(i)), Log: r.Log,
-			FileSystems: r.Engines, Peers: net.Peers(name, others...), Subnets: Subnets(name, byte(i)), SecurityGroups: SecurityGroups()}
+			FileSystems: r.Engines, Settings: r.Engines, Peers: net.Peers(name, others...), Subnets: Subnets(name, byte(i)), SecurityGroups: SecurityGroups()}
 		net.Attach(name, nil)
 		all = append(all, r)
 	}

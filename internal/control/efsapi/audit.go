@@ -37,6 +37,7 @@ type call struct {
 	at        time.Time
 	accessKey string
 	role      Role
+	principal string // ARN of who signed
 	action    string
 	made      string
 }
@@ -75,6 +76,10 @@ func idOf(result any) string {
 		return v.FileSystemID
 	case mountTargetShape:
 		return v.MountTargetID
+	case accessPointShape:
+		return v.AccessPointID
+	case policyShape:
+		return v.FileSystemID
 	}
 	return ""
 }

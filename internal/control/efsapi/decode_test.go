@@ -89,11 +89,11 @@ func FuzzBodies(f *testing.F) {
 			t.Errorf("%q gives no protection", body)
 		}
 		_, _ = parseCreateReplication(body)
-		if ref, err := parseAccessPoint(body); err == nil && ref == "" {
-			t.Errorf("%q gives no file system", body)
+		if r, err := parseAccessPoint(body); err == nil && (r.FileSystemID == "" || r.ClientToken == "") {
+			t.Errorf("%q gives %+v", body, r)
 		}
-		if mode, err := parseUpdate(body); err == nil && mode == "provisioned" {
-			t.Errorf("%q asks for provisioned throughput", body)
+		if _, rate, err := parseUpdate(body); err == nil && rate != 0 && !(rate >= 1 && rate <= maxProvisioned) {
+			t.Errorf("%q gives %v MiB/s", body, rate)
 		}
 		if groups, err := parseSecurityGroups(body); err == nil && len(groups) > maxSecurityGroups {
 			t.Errorf("%d groups", len(groups))
@@ -104,7 +104,10 @@ func FuzzBodies(f *testing.F) {
 		if m, err := decodeObject(body); err == nil && parseLifecycle(body) == nil && len(m) != 1 {
 			t.Errorf("%q is taken for a lifecycle configuration", body)
 		}
-		_, _ = parseBackup(body), parsePolicy(body)
+		_ = parseBackup(body)
+		if text, _, err := parsePolicy(body); err == nil && text == "" {
+			t.Errorf("%q gives no policy", body)
+		}
 		if tags, err := parseTags(body); err == nil && len(tags) > 50 {
 			t.Errorf("%d tags", len(tags))
 		}

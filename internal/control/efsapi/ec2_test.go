@@ -135,7 +135,10 @@ e = refused("FileSystemAlreadyExists", efs.create_file_system, CreationToken="bo
 assert e.response["FileSystemId"] == id, e.response
 assert [f["FileSystemId"] for p in efs.get_paginator("describe_file_systems").paginate() for f in p["FileSystems"]] == [id]
 assert efs.update_file_system(FileSystemId=id, ThroughputMode="elastic")["ThroughputMode"] == "elastic"
-refused("BadRequest", efs.update_file_system, FileSystemId=id, ThroughputMode="provisioned", ProvisionedThroughputInMibps=10)
+refused("BadRequest", efs.update_file_system, FileSystemId=id, ProvisionedThroughputInMibps=10)
+assert efs.update_file_system(FileSystemId=id, ThroughputMode="provisioned", ProvisionedThroughputInMibps=1.5)["ProvisionedThroughputInMibps"] == 1.5
+assert efs.update_file_system(FileSystemId=id, ProvisionedThroughputInMibps=10)["ProvisionedThroughputInMibps"] == 10
+assert "ProvisionedThroughputInMibps" not in efs.update_file_system(FileSystemId=id, ThroughputMode="elastic")
 
 subnet = ec2.describe_subnets()["Subnets"][0]
 zones = [z["ZoneName"] for z in ec2.describe_availability_zones()["AvailabilityZones"]]
@@ -150,8 +153,21 @@ assert len(efs.describe_mount_targets(FileSystemId=id)["MountTargets"]) == 1
 refused("FileSystemInUse", efs.delete_file_system, FileSystemId=id)
 efs.delete_mount_target(MountTargetId=mt)
 
-refused("BadRequest", efs.create_access_point, FileSystemId=id)
-assert efs.describe_access_points(FileSystemId=id)["AccessPoints"] == []
+ap = efs.create_access_point(FileSystemId=id, ClientToken="t", PosixUser={"Uid": 1, "Gid": 2, "SecondaryGids": [3]}, Tags=[{"Key": "Name", "Value": "app"}],
+    RootDirectory={"Path": "/app", "CreationInfo": {"OwnerUid": 1, "OwnerGid": 2, "Permissions": "0750"}})
+assert ap["LifeCycleState"] == "available" and ap["Name"] == "app" and ap["AccessPointArn"].endswith(ap["AccessPointId"])
+e = refused("AccessPointAlreadyExists", efs.create_access_point, FileSystemId=id, ClientToken="t")
+assert e.response["AccessPointId"] == ap["AccessPointId"], e.response
+efs.create_access_point(FileSystemId=id)
+assert len([p for page in efs.get_paginator("describe_access_points").paginate(FileSystemId=id, PaginationConfig={"PageSize": 1}) for p in page["AccessPoints"]]) == 2
+efs.tag_resource(ResourceId=ap["AccessPointArn"], Tags=[{"Key": "c", "Value": "d"}])
+assert len(efs.list_tags_for_resource(ResourceId=ap["AccessPointId"])["Tags"]) == 2
+assert efs.describe_mount_targets(AccessPointId=ap["AccessPointId"])["MountTargets"] == []
+efs.delete_access_point(AccessPointId=ap["AccessPointId"])
+policy = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "elasticfilesystem:ClientMount", "Condition": {"Bool": {"aws:SecureTransport": "true"}}}]}'
+assert efs.put_file_system_policy(FileSystemId=id, Policy=policy)["Policy"] == policy
+assert efs.describe_file_system_policy(FileSystemId=id)["Policy"] == policy
+efs.delete_file_system_policy(FileSystemId=id)
 refused("AccessPointNotFound", efs.delete_access_point, AccessPointId="fsap-00000000000000000")
 refused("PolicyNotFound", efs.describe_file_system_policy, FileSystemId=id)
 refused("InvalidPolicyException", efs.put_file_system_policy, FileSystemId=id, Policy="{")

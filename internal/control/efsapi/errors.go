@@ -29,11 +29,13 @@ var statusOf = map[string]int{
 	control.CodeGroupLimit:          http.StatusBadRequest,
 	control.CodeAccessDenied:        http.StatusForbidden,
 	control.CodeFileSystemLimit:     http.StatusForbidden,
+	control.CodeAccessPointLimit:    http.StatusForbidden,
 	control.CodeFileSystemNotFound:  http.StatusNotFound,
 	control.CodeAccessPointNotFound: http.StatusNotFound,
 	control.CodeMountTargetNotFound: http.StatusNotFound,
 	control.CodePolicyNotFound:      http.StatusNotFound,
 	control.CodeReplicationNotFound: http.StatusNotFound,
+	control.CodeAccessPointExists:   http.StatusConflict,
 	control.CodeConflict:            http.StatusConflict,
 	control.CodeFileSystemExists:    http.StatusConflict,
 	control.CodeFileSystemInUse:     http.StatusConflict,
@@ -46,7 +48,7 @@ var statusOf = map[string]int{
 	control.CodeReplicationExists:   http.StatusConflict,
 	control.CodeInternal:            http.StatusInternalServerError,
 
-	"AccessDeniedException":               http.StatusForbidden,
+	control.CodeAccessDeniedException:     http.StatusForbidden,
 	"UnknownOperationException":           http.StatusNotFound,
 	"MissingAuthenticationTokenException": http.StatusForbidden,
 	"IncompleteSignatureException":        http.StatusForbidden,
@@ -56,9 +58,10 @@ var statusOf = map[string]int{
 }
 
 type errorBody struct {
-	ErrorCode    string
-	Message      string
-	FileSystemID string `json:"FileSystemId,omitempty"`
+	ErrorCode     string
+	Message       string
+	FileSystemID  string `json:"FileSystemId,omitempty"`
+	AccessPointID string `json:"AccessPointId,omitempty"`
 }
 
 // fail answers with an error. The type travels in the header, which the SDKs
@@ -79,5 +82,5 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 			"request_id", w.Header().Get("x-amzn-RequestId"))
 	}
 	w.Header().Set("X-Amzn-ErrorType", e.Code)
-	h.reply(w, status, errorBody{ErrorCode: e.Code, Message: e.Message, FileSystemID: e.FileSystemID})
+	h.reply(w, status, errorBody{ErrorCode: e.Code, Message: e.Message, FileSystemID: e.FileSystemID, AccessPointID: e.AccessPointID})
 }

@@ -26,6 +26,8 @@ type Credential struct {
 	// SessionToken, if set, must come with every request of this key.
 	SessionToken string
 	Role         Role // "" is RoleAdmin
+	// Principal is the ARN by which policies know who has the key.
+	Principal string
 }
 
 // Config of the surface. All but Logger are needed.

@@ -3,19 +3,12 @@ package efsapi
 import (
 	"net/http"
 	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/holdfast-fs/holdfast/internal/control"
+	"github.com/holdfast-fs/holdfast/internal/fs"
 )
-
-// Access points are checked as EFS checks them, and refused: the NFS server of
-// this release does not enforce them, and one that enforces nothing would be
-// believed to.
-
-const noAccessPoints = "access points are not offered by this release of Holdfast, whose NFS server does not enforce them: mount the file system or a directory of it, and set owner and mode of the directory"
-
-func noSuchAccessPoint(id string) error {
-	return &control.Error{Code: control.CodeAccessPointNotFound, Message: "Access point '" + id + "' does not exist: " + noAccessPoints}
-}
 
 var (
 	rulePath = &textRule{min: 1, max: 100, help: "an absolute path of at most 100 characters and 4 levels",
@@ -29,67 +22,81 @@ const (
 	maxSecondaryIDs = 16
 )
 
-func (h *handler) createAccessPoint(_ *http.Request, body []byte) (any, error) {
-	ref, err := parseAccessPoint(body)
+func (h *handler) createAccessPoint(r *http.Request, body []byte) (any, error) {
+	req, err := parseAccessPoint(body)
 	if err != nil {
 		return nil, err
 	}
-	if err := h.cfg.Control.CheckAvailable(ref); err != nil {
+	d, err := h.cfg.Control.CreateAccessPoint(r.Context(), req)
+	if err != nil {
 		return nil, err
 	}
-	return nil, badRequest("operation CreateAccessPoint is refused: %s", noAccessPoints)
+	return accessPointShapeOf(d), nil
 }
 
-func parseAccessPoint(body []byte) (ref string, err error) {
+func parseAccessPoint(body []byte) (req control.CreateAccessPointRequest, err error) {
 	m, err := decodeObject(body)
 	if err != nil {
-		return "", err
+		return req, err
 	}
 	o := &members{m: m}
-	o.text("ClientToken", ruleToken.needed())
-	ref = o.text("FileSystemId", ruleFS.needed())
-	o.tags("Tags")
+	req.ClientToken = o.text("ClientToken", ruleToken.needed())
+	req.FileSystemID = o.text("FileSystemId", ruleFS.needed())
+	req.Tags = o.tags("Tags")
 	if user, given := o.object("PosixUser"); given {
-		o.adopt(parsePosixUser(user))
+		req.User = parsePosixUser(user)
+		o.adopt(user.done())
 	}
 	if root, given := o.object("RootDirectory"); given {
-		o.adopt(parseRootDirectory(root))
+		req.Path, req.Create = parseRootDirectory(root)
+		o.adopt(root.done())
 	}
-	return ref, o.done()
+	return req, o.done()
 }
 
-func parsePosixUser(u *members) error {
-	u.id("Uid")
-	u.id("Gid")
+func parsePosixUser(u *members) *control.PosixUser {
+	p := &control.PosixUser{UID: u.id("Uid"), GID: u.id("Gid")}
 	list, _ := u.take("SecondaryGids")
 	all, ok := list.([]any)
 	if list != nil && !ok || len(all) > maxSecondaryIDs {
 		u.fail("%sSecondaryGids must be an array of at most %d numbers", u.path, maxSecondaryIDs)
 	}
 	for i, v := range all {
-		one := &members{path: u.path, m: map[string]any{"SecondaryGids[" + itoa(i) + "]": v}}
-		one.id("SecondaryGids[" + itoa(i) + "]")
+		name := "SecondaryGids[" + itoa(i) + "]"
+		one := &members{path: u.path, m: map[string]any{name: v}}
+		p.Groups = append(p.Groups, one.id(name))
 		u.adopt(one.done())
 	}
-	return u.done()
+	return p
 }
 
-func parseRootDirectory(d *members) error {
-	d.text("Path", rulePath)
-	if info, given := d.object("CreationInfo"); given {
-		info.id("OwnerUid")
-		info.id("OwnerGid")
-		info.text("Permissions", rulePermissions.needed())
-		d.adopt(info.done())
+func parseRootDirectory(d *members) (path string, create *control.Creation) {
+	path = d.text("Path", rulePath)
+	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		if err := fs.Name(name).Check(); path != "/" && path != "" && err != nil {
+			d.fail("%sPath %.140q: %.60q cannot be the name of a directory: %s", d.path, path, name, err)
+		}
 	}
-	return d.done()
+	info, given := d.object("CreationInfo")
+	if !given {
+		return path, nil
+	}
+	create = &control.Creation{UID: info.id("OwnerUid"), GID: info.id("OwnerGid")}
+	mode, err := strconv.ParseUint(info.text("Permissions", rulePermissions.needed()), 8, 12)
+	if err == nil { // else the rule has refused it
+		create.Mode = uint32(mode)
+	}
+	d.adopt(info.done())
+	return path, create
 }
 
 // id reads a number of a user or group, which is required.
-func (o *members) id(name string) {
-	if _, given := o.integer(name, 0, maxPosixID); !given {
+func (o *members) id(name string) uint32 {
+	n, given := o.integer(name, 0, maxPosixID)
+	if !given {
 		o.fail("%s%s is required: a number from 0 to %d", o.path, name, int64(maxPosixID))
 	}
+	return uint32(n)
 }
 
 // adopt takes over the problem of a part.
@@ -99,16 +106,70 @@ func (o *members) adopt(err error) {
 	}
 }
 
+type posixUserShape struct {
+	UID           uint32   `json:"Uid"`
+	GID           uint32   `json:"Gid"`
+	SecondaryGIDs []uint32 `json:"SecondaryGids,omitempty"`
+}
+
+type creationShape struct {
+	OwnerUID    uint32 `json:"OwnerUid"`
+	OwnerGID    uint32 `json:"OwnerGid"`
+	Permissions string
+}
+
+type rootDirectoryShape struct {
+	Path         string
+	CreationInfo *creationShape `json:",omitempty"`
+}
+
+type accessPointShape struct {
+	ClientToken    string
+	Name           string `json:",omitempty"`
+	Tags           []tagShape
+	AccessPointID  string `json:"AccessPointId"`
+	AccessPointArn string
+	FileSystemID   string          `json:"FileSystemId"`
+	PosixUser      *posixUserShape `json:",omitempty"`
+	RootDirectory  rootDirectoryShape
+	OwnerID        string `json:"OwnerId"`
+	LifeCycleState string
+	// LifeCycleStateMessage is ours: why the state is error. SDKs skip it.
+	LifeCycleStateMessage string `json:",omitempty"`
+}
+
+func accessPointShapeOf(d control.AccessPointDescription) accessPointShape {
+	s := accessPointShape{ClientToken: d.ClientToken, Name: d.Name, Tags: tagShapes(d.Tags), AccessPointID: d.ID, AccessPointArn: d.ARN,
+		FileSystemID: d.FileSystemID, RootDirectory: rootDirectoryShape{Path: d.Path}, OwnerID: d.OwnerID, LifeCycleState: string(control.Available)}
+	if u := d.User; u != nil {
+		s.PosixUser = &posixUserShape{u.UID, u.GID, u.Groups}
+	}
+	if i := d.Create; i != nil {
+		s.RootDirectory.CreationInfo = &creationShape{i.UID, i.GID, permissions(i.Mode)}
+	}
+	if d.Broken != nil {
+		s.LifeCycleState, s.LifeCycleStateMessage = string(control.Failed), d.Broken.Error()
+	}
+	return s
+}
+
+// permissions writes a mode as four octal digits.
+func permissions(mode uint32) string {
+	s := strconv.FormatUint(uint64(mode), 8)
+	for len(s) < 4 {
+		s = "0" + s
+	}
+	return s
+}
+
 type accessPointsPage struct {
-	AccessPoints []struct{}
+	AccessPoints []accessPointShape
 	NextToken    string `json:",omitempty"`
 }
 
-// describeAccessPoints lists none.
 func (h *handler) describeAccessPoints(r *http.Request, _ []byte) (any, error) {
 	q := queryOf(r)
-	q.limit("MaxResults")
-	q.text("NextToken", rulePage)
+	limit, token := q.limit("MaxResults"), q.text("NextToken", rulePage)
 	id, ref := q.text("AccessPointId", ruleAccessPoint), q.text("FileSystemId", ruleFS)
 	if id != "" && ref != "" {
 		q.fail("give AccessPointId or FileSystemId, not both")
@@ -116,15 +177,21 @@ func (h *handler) describeAccessPoints(r *http.Request, _ []byte) (any, error) {
 	if err := q.done(); err != nil {
 		return nil, err
 	}
+	result := accessPointsPage{AccessPoints: []accessPointShape{}}
 	if id != "" {
-		return nil, noSuchAccessPoint(id)
+		d, err := h.cfg.Control.DescribeAccessPoint(id)
+		result.AccessPoints = append(result.AccessPoints, accessPointShapeOf(d))
+		return result, err
 	}
-	if ref != "" {
-		if _, err := h.cfg.Control.DescribeFileSystems(ref, ""); err != nil {
-			return nil, err
-		}
+	part, next, err := h.cfg.Control.PageOfAccessPoints(ref, token, limit)
+	if err != nil {
+		return nil, err
 	}
-	return accessPointsPage{AccessPoints: []struct{}{}}, nil
+	for _, d := range part {
+		result.AccessPoints = append(result.AccessPoints, accessPointShapeOf(d))
+	}
+	result.NextToken = next
+	return result, nil
 }
 
 func (h *handler) deleteAccessPoint(r *http.Request, _ []byte) (any, error) {
@@ -132,5 +199,5 @@ func (h *handler) deleteAccessPoint(r *http.Request, _ []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, noSuchAccessPoint(id)
+	return nil, h.cfg.Control.DeleteAccessPoint(r.Context(), id)
 }

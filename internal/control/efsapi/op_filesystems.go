@@ -31,19 +31,25 @@ func parseCreateFileSystem(body []byte) (req control.CreateFileSystemRequest, er
 	if req.PerformanceMode == "maxIO" && req.ThroughputMode == "elastic" {
 		o.fail("PerformanceMode maxIO cannot be combined with ThroughputMode elastic: choose bursting or generalPurpose")
 	}
-	refuseCreateOptions(o, req.ThroughputMode)
+	req.Provisioned = provisioned(o)
+	switch {
+	case req.Provisioned != 0 && req.ThroughputMode != "provisioned":
+		o.fail("ProvisionedThroughputInMibps belongs to ThroughputMode provisioned: give both or none")
+	case req.Provisioned == 0 && req.ThroughputMode == "provisioned":
+		o.fail("ThroughputMode provisioned needs ProvisionedThroughputInMibps: from 1 to %d", maxProvisioned)
+	}
+	refuseCreateOptions(o)
 	return req, o.done()
 }
 
 // refuseCreateOptions refuses what somebody would rely on and we do not do.
-func refuseCreateOptions(o *members, throughput string) {
+func refuseCreateOptions(o *members) {
 	if encrypted, _ := o.boolean("Encrypted"); encrypted {
 		o.fail("Encrypted: true is not offered by this release of Holdfast, which does not encrypt data at rest: leave it out, and put data_dir on an encrypted disk if you need it")
 	}
 	if o.text("KmsKeyId", ruleAny) != "" {
 		o.fail("KmsKeyId is not offered by this release of Holdfast, which does not encrypt data at rest: leave it out")
 	}
-	refuseProvisioned(o, throughput)
 	if backup, _ := o.boolean("Backup"); backup {
 		o.fail("Backup: true is not offered by this release of Holdfast, which makes no automatic backups: leave it out")
 	}
@@ -56,47 +62,42 @@ func refuseCreateOptions(o *members, throughput string) {
 // maxProvisioned is EFS's largest provisioned throughput in MiB/s.
 const maxProvisioned = 3414
 
-// refuseProvisioned reads ProvisionedThroughputInMibps and refuses it: nothing
-// reserves or limits throughput.
-func refuseProvisioned(o *members, mode string) {
+// provisioned reads ProvisionedThroughputInMibps; 0 when it is absent.
+func provisioned(o *members) float64 {
 	rate, given := o.number("ProvisionedThroughputInMibps")
-	switch {
-	case given && (rate < 1 || rate > maxProvisioned):
+	if given && !(rate >= 1 && rate <= maxProvisioned) {
 		o.fail("ProvisionedThroughputInMibps must be from 1 to %d", maxProvisioned)
-	case mode == "provisioned" && !given:
-		o.fail("ThroughputMode provisioned needs ProvisionedThroughputInMibps; this release of Holdfast offers neither: choose elastic or bursting, which are not throttled")
-	case given || mode == "provisioned":
-		o.fail("provisioned throughput is not offered by this release of Holdfast: choose ThroughputMode elastic or bursting; neither is throttled")
 	}
+	return rate
 }
 
-// updateFileSystem changes the throughput mode. EFS allows that once a day;
-// here nothing is reserved, so there is no such limit.
+// updateFileSystem changes the throughput. EFS allows less of it once a day; here
+// nothing is reserved, so there is no such limit.
 func (h *handler) updateFileSystem(r *http.Request, body []byte) (any, error) {
 	ref, err := pathID(r, "FileSystemId", ruleFS)
 	if err != nil {
 		return nil, err
 	}
-	mode, err := parseUpdate(body)
+	mode, rate, err := parseUpdate(body)
 	if err != nil {
 		return nil, err
 	}
-	d, err := h.cfg.Control.UpdateFileSystem(ref, mode)
+	d, err := h.cfg.Control.UpdateFileSystem(ref, mode, rate)
 	if err != nil {
 		return nil, err
 	}
 	return fileSystemShapeOf(d), nil
 }
 
-func parseUpdate(body []byte) (mode string, err error) {
+func parseUpdate(body []byte) (mode string, mibps float64, err error) {
 	m, err := decodeObject(body)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	o := &members{m: m}
 	mode = o.text("ThroughputMode", ruleThroughput)
-	refuseProvisioned(o, mode)
-	return mode, o.done()
+	mibps = provisioned(o)
+	return mode, mibps, o.done()
 }
 
 // tags reads an array of tags.

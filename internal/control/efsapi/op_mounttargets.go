@@ -51,10 +51,7 @@ func (h *handler) describeMountTargets(r *http.Request, _ []byte) (any, error) {
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	if accessPoint != "" {
-		return nil, noSuchAccessPoint(accessPoint)
-	}
-	all, err := h.cfg.Control.DescribeMountTargets(ref, id)
+	all, err := h.cfg.Control.DescribeMountTargets(ref, accessPoint, id)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package efsapi
 
 import (
 	"net/http"
+	"net/netip"
 
 	"github.com/holdfast-fs/holdfast/internal/control"
 )
@@ -9,46 +10,64 @@ import (
 // rulePolicy counts characters, as EFS does.
 var rulePolicy = &textRule{min: 1, max: 20000, help: "a policy document in JSON"}
 
-// putPolicy checks a policy as EFS does and refuses it: the NFS server of this
-// release does not evaluate policies, and one that is not evaluated would be
-// believed to protect.
-func (h *handler) putPolicy(r *http.Request, body []byte) (any, error) {
-	if err := h.available(r); err != nil {
-		return nil, err
-	}
-	if err := parsePolicy(body); err != nil {
-		return nil, err
-	}
-	return nil, badRequest("operation PutFileSystemPolicy is refused: file system policies are not offered by this release of Holdfast, whose NFS server does not evaluate them; whoever reaches a mount target may mount, so limit that with the security groups of the mount targets")
+type policyShape struct {
+	FileSystemID string `json:"FileSystemId"`
+	Policy       string
 }
 
-func parsePolicy(body []byte) error {
+func (h *handler) putPolicy(r *http.Request, body []byte) (any, error) {
+	ref, err := pathID(r, "FileSystemId", ruleFS)
+	if err != nil {
+		return nil, err
+	}
+	text, bypass, err := parsePolicy(body)
+	if err != nil {
+		return nil, err
+	}
+	id, err := h.cfg.Control.PutPolicy(r.Context(), ref, text, callerOf(r), bypass)
+	if err != nil {
+		return nil, err
+	}
+	return policyShape{id, text}, nil
+}
+
+func parsePolicy(body []byte) (text string, bypass bool, err error) {
 	m, err := decodeObject(body)
 	if err != nil {
-		return err
+		return "", false, err
 	}
 	o := &members{m: m}
-	o.boolean("BypassPolicyLockoutSafetyCheck")
-	text := o.text("Policy", rulePolicy.needed())
-	if err := o.done(); err != nil {
-		return err
+	bypass, _ = o.boolean("BypassPolicyLockoutSafetyCheck")
+	text = o.text("Policy", rulePolicy.needed())
+	return text, bypass, o.done()
+}
+
+// callerOf is who signed the request, as a policy sees it.
+func callerOf(r *http.Request) control.Caller {
+	who := control.Caller{Principal: callOf(r).principal}
+	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		who.SourceIP = at.Addr()
 	}
-	if _, err := decodeObject([]byte(text)); err != nil {
-		return &control.Error{Code: control.CodeInvalidPolicy, Message: "Policy is no policy document: " + err.Error()}
-	}
-	return nil
+	return who
 }
 
 func (h *handler) describePolicy(r *http.Request, _ []byte) (any, error) {
-	d, err := h.fileSystemOf(r)
+	ref, err := pathID(r, "FileSystemId", ruleFS)
 	if err != nil {
 		return nil, err
 	}
-	return nil, &control.Error{Code: control.CodePolicyNotFound,
-		Message: "File system '" + d.ID + "' has the default policy: whoever reaches a mount target may mount, read and write."}
+	id, text, err := h.cfg.Control.DescribePolicy(ref)
+	if err != nil {
+		return nil, err
+	}
+	return policyShape{id, text}, nil
 }
 
 // deletePolicy succeeds without a policy, as in EFS: the default is in effect.
 func (h *handler) deletePolicy(r *http.Request, _ []byte) (any, error) {
-	return nil, h.available(r)
+	ref, err := pathID(r, "FileSystemId", ruleFS)
+	if err != nil {
+		return nil, err
+	}
+	return nil, h.cfg.Control.DeletePolicy(r.Context(), ref, callerOf(r))
 }

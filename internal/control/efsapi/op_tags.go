@@ -15,7 +15,7 @@ func (h *handler) tagResource(r *http.Request, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, h.cfg.Control.TagResource(ref, tags)
+	return nil, h.cfg.Control.TagResource(r.Context(), ref, tags)
 }
 
 func parseTags(body []byte) ([]control.Tag, error) {
@@ -50,7 +50,7 @@ func (h *handler) untagResource(r *http.Request, _ []byte) (any, error) {
 			return nil, err
 		}
 	}
-	return nil, h.cfg.Control.UntagResource(ref, keys)
+	return nil, h.cfg.Control.UntagResource(r.Context(), ref, keys)
 }
 
 type tagsPage struct {
@@ -87,7 +87,7 @@ func (h *handler) createTags(r *http.Request, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, h.cfg.Control.TagResource(ref, tags)
+	return nil, h.cfg.Control.TagResource(r.Context(), ref, tags)
 }
 
 func (h *handler) deleteTags(r *http.Request, body []byte) (any, error) {
@@ -99,7 +99,7 @@ func (h *handler) deleteTags(r *http.Request, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, h.cfg.Control.UntagResource(ref, keys)
+	return nil, h.cfg.Control.UntagResource(r.Context(), ref, keys)
 }
 
 func parseTagKeys(body []byte) ([]string, error) {

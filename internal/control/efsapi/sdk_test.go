@@ -281,7 +281,17 @@ func TestAWSCLI(t *testing.T) {
 	if out, err = cli("describe-lifecycle-configuration", "--file-system-id", made.FileSystemID); err != nil || !strings.Contains(out, `"LifecyclePolicies": []`) {
 		t.Errorf("the lifecycle configuration: %v\n%s", err, out)
 	}
-	if out, err = cli("create-access-point", "--file-system-id", made.FileSystemID); err == nil || !strings.Contains(out, "access points are not offered") {
+	if out, err = cli("create-access-point", "--file-system-id", made.FileSystemID, "--client-token", "t", "--posix-user", "Uid=1,Gid=2,SecondaryGids=3,4",
+		"--root-directory", "Path=/app,CreationInfo={OwnerUid=1,OwnerGid=2,Permissions=0750}"); err != nil || !strings.Contains(out, `"Permissions": "0750"`) {
+		t.Errorf("create an access point: %v\n%s", err, out)
+	}
+	if out, err = cli("create-access-point", "--file-system-id", made.FileSystemID, "--client-token", "t"); err == nil || !strings.Contains(out, "(AccessPointAlreadyExists)") {
+		t.Errorf("create it again: %v\n%s", err, out)
+	}
+	if out, err = cli("put-file-system-policy", "--file-system-id", made.FileSystemID, "--policy", `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"elasticfilesystem:Mount"}]}`); err == nil || !strings.Contains(out, "(InvalidPolicyException)") {
+		t.Errorf("an invalid policy: %v\n%s", err, out)
+	}
+	if out, err = cli("create-file-system", "--creation-token", "encrypted", "--encrypted"); err == nil || !strings.Contains(out, "is not offered") {
 		t.Errorf("an operation that is refused: %v\n%s", err, out)
 	}
 }

@@ -3,6 +3,7 @@ package efsapi_test
 //lint:file-ignore SA1019 the deprecated operations are offered, so they are tested
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -27,7 +28,7 @@ func TestBadBodiesOfSettingsAreRefused(t *testing.T) {
 	if w := a.send("POST", "/mount-targets", `{"FileSystemId":"`+id+`","SubnetId":"`+subnetA+`"}`); w.Code != http.StatusOK {
 		t.Fatal(w.Body)
 	}
-	all, err := a.region.Control.DescribeMountTargets(id, "")
+	all, err := a.region.Control.DescribeMountTargets(id, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +41,11 @@ func TestBadBodiesOfSettingsAreRefused(t *testing.T) {
 		{"PUT", fsys, `{"ThroughputMode":"provisioned","ProvisionedThroughputInMibps":0.5}`, "BadRequest"},
 		{"PUT", fsys, `{"ThroughputMode":"provisioned","ProvisionedThroughputInMibps":1e400}`, "BadRequest"},
 		{"PUT", fsys, `{"ProvisionedThroughputInMibps":3415}`, "BadRequest"},
+		{"PUT", fsys, `{"ThroughputMode":"provisioned","ProvisionedThroughputInMibps":3414.5}`, "BadRequest"},
+		{"PUT", fsys, `{"ThroughputMode":"provisioned","ProvisionedThroughputInMibps":-1}`, "BadRequest"},
+		{"PUT", fsys, `{"ThroughputMode":"provisioned","ProvisionedThroughputInMibps":null}`, "BadRequest"},
+		{"PUT", fsys, `{"ThroughputMode":"elastic","ProvisionedThroughputInMibps":10}`, "BadRequest"},
+		{"PUT", fsys, `{"ProvisionedThroughputInMibps":10}`, "BadRequest"},
 		{"PUT", fsys, `{"ProvisionedThroughputInMibps":"1"}`, "BadRequest"},
 		{"PUT", fsys, `{"PerformanceMode":"maxIO"}`, "BadRequest"},
 		{"PUT", "/file-systems/" + noSuchFS, `{"ThroughputMode":"elastic"}`, "FileSystemNotFound"},
@@ -72,13 +78,48 @@ func TestBadBodiesOfSettingsAreRefused(t *testing.T) {
 		{"PUT", policy, `{"Policy":"` + long(20001) + `"}`, "BadRequest"},
 		{"PUT", policy, `{"Policy":"{","BypassPolicyLockoutSafetyCheck":true}`, "InvalidPolicyException"},
 		{"PUT", policy, `{"Policy":"{}","BypassPolicyLockoutSafetyCheck":"yes"}`, "BadRequest"},
-		{"PUT", policy, `{"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[]}"}`, "BadRequest"},
+		{"PUT", policy, `{"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[]}"}`, "InvalidPolicyException"},
 		{"PUT", "/file-systems/" + noSuchFS + "/policy", `{"Policy":"{}"}`, "FileSystemNotFound"},
 		{"GET", policy, ``, "PolicyNotFound"},
 		{"GET", "/file-systems/" + noSuchFS + "/policy", ``, "FileSystemNotFound"},
 		{"DELETE", "/file-systems/" + noSuchFS + "/policy", ``, "FileSystemNotFound"},
 
+		{"PUT", policy, `{"Policy":""}`, "BadRequest"},
+		{"PUT", policy, `{"Policy":{}}`, "BadRequest"},
+		{"PUT", policy, `{"Policy":"` + long(20001) + `"}`, "BadRequest"},
+		{"PUT", policy, `{"Policy":"` + long(20000) + `"}`, "InvalidPolicyException"},
+		{"PUT", policy, `{"Policy":"{}","Policy":"{}"}`, "BadRequest"},
+		{"PUT", policy, `{"Policy":"{}","BypassPolicyLockoutSafetyCheck":"true"}`, "BadRequest"},
+		{"PUT", policy, `{"Policy":"` + strings.Repeat("[", 9000) + `"}`, "InvalidPolicyException"},
+		{"PUT", policy, `{"Policy":"{\"Statement\":{\"Effect\":\"Allow\",\"Effect\":\"Deny\"}}"}`, "InvalidPolicyException"},
+		{"PUT", policy, `{"Policy":"{\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"*\",\"Sid\":\"` + strings.Repeat(`\\u0000`, 10) + `\"}}"}`, "InvalidPolicyException"},
+
 		{"POST", "/access-points", `{}`, "BadRequest"},
+		{"POST", "/access-points", ap(`"Tags":` + tags(51)), "BadRequest"},
+		{"POST", "/access-points", ap(`"Tags":[{"Key":"a","Value":"b"},{"Key":"a","Value":"c"}]`), "BadRequest"},
+		{"POST", "/access-points", ap(`"Tags":[{"Key":"aws:a","Value":"b"}]`), "BadRequest"},
+		{"POST", "/access-points", ap(`"PosixUser":[]`), "BadRequest"},
+		{"POST", "/access-points", ap(`"PosixUser":{"Uid":"0","Gid":0}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"PosixUser":{"Uid":0,"Gid":0,"Gid":1}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"PosixUser":{"Uid":0,"Gid":0,"SecondaryGids":[-1]}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"PosixUser":{"Uid":0,"Gid":0,"SecondaryGids":[null]}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"PosixUser":{"Uid":0,"Gid":0,"Name":"root"}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"RootDirectory":"/"`), "BadRequest"},
+		{"POST", "/access-points", ap(`"RootDirectory":{"Path":""}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"RootDirectory":{"Path":"/a/"}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"RootDirectory":{"Path":"/a//b"}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"RootDirectory":{"Path":"/a","CreationInfo":[]}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"RootDirectory":{"Path":"/a","CreationInfo":{"OwnerUid":0,"OwnerGid":4294967296,"Permissions":"0755"}}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"RootDirectory":{"Path":"/a","CreationInfo":{"OwnerUid":0,"OwnerGid":0,"Permissions":"07555"}}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"RootDirectory":{"Path":"/a","CreationInfo":{"OwnerUid":0,"OwnerGid":0,"Permissions":755}}`), "BadRequest"},
+		{"POST", "/access-points", `{"ClientToken":"","FileSystemId":"` + id + `"}`, "BadRequest"},
+		{"POST", "/access-points", `{"ClientToken":"` + long(65) + `","FileSystemId":"` + id + `"}`, "BadRequest"},
+		{"POST", "/access-points", `{"FileSystemId":"` + id + `"}`, "BadRequest"},
+		{"POST", "/access-points", ap(strings.Repeat(`"RootDirectory":{`, 20) + strings.Repeat(`}`, 20)), "BadRequest"},
+		{"POST", "/resource-tags/" + noSuchAP, `{"Tags":` + tags(1) + `}`, "AccessPointNotFound"},
+		{"DELETE", "/resource-tags/" + noSuchAP + "?tagKeys=a", ``, "AccessPointNotFound"},
+		{"GET", "/access-points?AccessPointId=arn:aws:elasticfilesystem:eu-west-1:123456789012:access-point/" + noSuchAP, ``, "AccessPointNotFound"},
+		{"GET", "/access-points?NextToken=" + long(129), ``, "BadRequest"},
 		{"POST", "/access-points", ap(`"PosixUser":{}`), "BadRequest"},
 		{"POST", "/access-points", ap(`"PosixUser":{"Uid":-1,"Gid":0}`), "BadRequest"},
 		{"POST", "/access-points", ap(`"PosixUser":{"Uid":0,"Gid":4294967296}`), "BadRequest"},
@@ -92,7 +133,8 @@ func TestBadBodiesOfSettingsAreRefused(t *testing.T) {
 		{"POST", "/access-points", ap(`"RootDirectory":{"Path":"/a","CreationInfo":{"OwnerUid":0,"OwnerGid":0}}`), "BadRequest"},
 		{"POST", "/access-points", ap(`"RootDirectory":{"Path":"/a","CreationInfo":{"OwnerUid":0,"OwnerGid":0,"Permissions":"0888"}}`), "BadRequest"},
 		{"POST", "/access-points", `{"ClientToken":"t","FileSystemId":"` + noSuchFS + `"}`, "FileSystemNotFound"},
-		{"POST", "/access-points", `{"ClientToken":"t","FileSystemId":"` + id + `"}`, "BadRequest"},
+		{"POST", "/access-points", ap(`"RootDirectory":{"Path":"/\u0000"}`), "BadRequest"},
+		{"POST", "/access-points", ap(`"RootDirectory":{"Path":"/` + strings.Repeat("€", 90) + `"}`), "BadRequest"},
 		{"GET", "/access-points?AccessPointId=" + noSuchAP, ``, "AccessPointNotFound"},
 		{"GET", "/access-points?AccessPointId=" + noSuchAP + "&FileSystemId=" + id, ``, "BadRequest"},
 		{"GET", "/access-points?FileSystemId=" + noSuchFS, ``, "FileSystemNotFound"},
@@ -172,6 +214,22 @@ func TestSDKSettings(t *testing.T) {
 	_, err = c.PutFileSystemPolicy(ctx, &efs.PutFileSystemPolicyInput{FileSystemId: id, Policy: aws.String("{")})
 	want[*types.InvalidPolicyException](t, "a broken policy", err)
 	must[*efs.DeleteFileSystemPolicyOutput](t)(c.DeleteFileSystemPolicy(ctx, &efs.DeleteFileSystemPolicyInput{FileSystemId: id}))
+	text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"elasticfilesystem:ClientMount"}]}`
+	must[*efs.PutFileSystemPolicyOutput](t)(c.PutFileSystemPolicy(ctx, &efs.PutFileSystemPolicyInput{FileSystemId: id, Policy: aws.String(text)}))
+	if p := must[*efs.DescribeFileSystemPolicyOutput](t)(c.DescribeFileSystemPolicy(ctx, &efs.DescribeFileSystemPolicyInput{FileSystemId: id})); *p.Policy != text {
+		t.Errorf("policy %s", *p.Policy)
+	}
+	made := must[*efs.CreateAccessPointOutput](t)(c.CreateAccessPoint(ctx, &efs.CreateAccessPointInput{FileSystemId: id, ClientToken: aws.String("t"),
+		PosixUser: &types.PosixUser{Uid: aws.Int64(4294967295), Gid: aws.Int64(0)}}))
+	var exists *types.AccessPointAlreadyExists
+	if _, err = c.CreateAccessPoint(ctx, &efs.CreateAccessPointInput{FileSystemId: id, ClientToken: aws.String("t")}); !errors.As(err, &exists) || *exists.AccessPointId != *made.AccessPointId {
+		t.Errorf("the same token: %v", err)
+	}
+	one := must[*efs.DescribeAccessPointsOutput](t)(c.DescribeAccessPoints(ctx, &efs.DescribeAccessPointsInput{AccessPointId: made.AccessPointArn}))
+	if len(one.AccessPoints) != 1 || *one.AccessPoints[0].PosixUser.Uid != 4294967295 || one.AccessPoints[0].LifeCycleState != types.LifeCycleStateAvailable {
+		t.Errorf("described by ARN: %+v", one)
+	}
+	must[*efs.DeleteAccessPointOutput](t)(c.DeleteAccessPoint(ctx, &efs.DeleteAccessPointInput{AccessPointId: made.AccessPointId}))
 	points := must[*efs.DescribeAccessPointsOutput](t)(c.DescribeAccessPoints(ctx, &efs.DescribeAccessPointsInput{FileSystemId: id}))
 	if len(points.AccessPoints) != 0 {
 		t.Errorf("access points %+v", points)

@@ -63,8 +63,10 @@ type fileSystemShape struct {
 	PerformanceMode      string
 	Encrypted            bool
 	ThroughputMode       string
-	Tags                 []tagShape
-	FileSystemProtection protectionShape
+	// ProvisionedThroughputInMibps is of the mode provisioned.
+	ProvisionedThroughputInMibps float64 `json:",omitempty"`
+	Tags                         []tagShape
+	FileSystemProtection         protectionShape
 	// LifeCycleStateMessage is ours: why the state is error. SDKs skip it.
 	LifeCycleStateMessage string `json:",omitempty"`
 }
@@ -75,10 +77,11 @@ func fileSystemShapeOf(d control.FileSystemDescription) fileSystemShape {
 		OwnerID: d.OwnerID, CreationToken: d.CreationToken, FileSystemID: d.ID, FileSystemArn: d.ARN,
 		CreationTime: timestampOf(d.CreationTime), LifeCycleState: string(d.State), Name: d.Name,
 		NumberOfMountTargets: d.MountTargets, PerformanceMode: d.PerformanceMode, ThroughputMode: d.ThroughputMode,
-		SizeInBytes:           sizeShape{Value: size, Timestamp: timestampOf(d.SizeTimestamp), ValueInStandard: size},
-		Tags:                  tagShapes(d.Tags),
-		FileSystemProtection:  protectionShape{d.Protection},
-		LifeCycleStateMessage: d.Message,
+		ProvisionedThroughputInMibps: d.Provisioned,
+		SizeInBytes:                  sizeShape{Value: size, Timestamp: timestampOf(d.SizeTimestamp), ValueInStandard: size},
+		Tags:                         tagShapes(d.Tags),
+		FileSystemProtection:         protectionShape{d.Protection},
+		LifeCycleStateMessage:        d.Message,
 	}
 }
 

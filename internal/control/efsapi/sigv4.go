@@ -139,7 +139,7 @@ func (h *handler) verify(r *http.Request, body []byte) error {
 		}
 		if hmac.Equal(want, auth.signature) {
 			c := callOf(r)
-			c.accessKey, c.role = cred.AccessKey, cred.Role
+			c.accessKey, c.role, c.principal = cred.AccessKey, cred.Role, cred.Principal
 			removeSignature(r, auth)
 			return nil
 		}

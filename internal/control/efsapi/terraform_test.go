@@ -66,6 +66,40 @@ resource "aws_efs_backup_policy" "none" {
   }
 }
 
+resource "aws_efs_access_point" "app" {
+  file_system_id = aws_efs_file_system.home.id
+  posix_user {
+    uid            = 1000
+    gid            = 1001
+    secondary_gids = [1002]
+  }
+  root_directory {
+    path = "/apps/one"
+    creation_info {
+      owner_uid   = 1000
+      owner_gid   = 1001
+      permissions = "0750"
+    }
+  }
+  tags = {
+    Name = "app"
+  }
+}
+
+resource "aws_efs_file_system_policy" "tls" {
+  file_system_id = aws_efs_file_system.home.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { AWS = "*" }
+      Action    = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+      Resource  = aws_efs_file_system.home.arn
+      Condition = { Bool = { "aws:SecureTransport" = "true" } }
+    }]
+  })
+}
+
 resource "aws_efs_replication_configuration" "west" {
   source_file_system_id = aws_efs_file_system.home.id
   destination {

@@ -71,6 +71,7 @@ type tx struct {
 	// written is the extent that a Write brings; its address comes last.
 	written   Extent
 	writtenTo fs.Ino // 0: none
+	setting   string // that changes, "" for none
 }
 
 func (x *tx) mutation(m fs.Mutation) error {
@@ -94,6 +95,7 @@ func (x *tx) mutation(m fs.Mutation) error {
 	case *fs.Reclaim:
 		return x.reclaim(m)
 	case *fs.Setting:
+		x.setting = m.Key
 		return x.setOrDelete(settingKey(m.Key), m.Value, m.Delete)
 	case *fs.Client:
 		return x.setOrDelete(clientKey(m.Owner), nil, m.Delete)
@@ -178,6 +180,9 @@ func (x *tx) commit(a fs.Addr) error {
 		x.t.cache.drop(ino)
 	}
 	x.t.meta = x.meta
+	if x.setting != "" {
+		x.t.settings.changed(x.setting)
+	}
 	if x.epoch != nil {
 		x.t.epochs = append(x.t.epochs[:len(x.t.epochs):len(x.t.epochs)], *x.epoch)
 	}

@@ -81,12 +81,14 @@ type Tree struct {
 	epochs  []fs.EpochStart
 	cache   *inodeCache
 	resolve Resolve // nil: nothing was ever moved
+
+	settings *settingsLog
 }
 
 // Open opens or creates the store in o.Dir. Call SetDurable before Apply.
 func Open(o Options) (*Tree, error) {
 	t := &Tree{gate: &gate{FS: o.FS}, dir: o.Dir, log: o.Logger, fail: o.OnFailure, closing: make(chan struct{}),
-		backlog: newBacklog(), cache: newInodeCache()}
+		backlog: newBacklog(), cache: newInodeCache(), settings: newSettingsLog()}
 	t.gate.failed = t.stopStore
 	if !o.ReadOnly {
 		if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {

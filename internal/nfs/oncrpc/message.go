@@ -96,6 +96,8 @@ func parseCall(r *xdr.Reader) (*Call, error) {
 	}
 	switch c.Flavor {
 	case xdr.AuthNone:
+	case xdr.AuthTLS: // only as the first call of a connection: see greet
+		return c, &denied{reject: rejectAuth, auth: authBadCred}
 	case xdr.AuthSys:
 		var ok bool
 		if c.Sys, ok = parseSys(body); !ok {

@@ -1,7 +1,6 @@
 package oncrpc
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -18,7 +17,9 @@ import (
 type Conn struct {
 	ID     uint64 // unique within the Server
 	Remote net.Addr
-	back   *backCalls
+	// Secured is what Server.Secure said of the client; nil: no TLS.
+	Secured any
+	back    *backCalls
 
 	requests, replies *host
 }
@@ -56,6 +57,10 @@ type Server struct {
 	Rooms *Rooms
 	// OnConn, if set, is told of every connection that begins (+1) and ends (-1).
 	OnConn func(delta int)
+	// Secure, if set, makes TLS of a connection whose client begins with it, or
+	// asks for it first (RFC 9289). It returns what to read from and write to,
+	// and what it found out about the client; an error ends the connection.
+	Secure func(ctx context.Context, nc net.Conn) (net.Conn, any, error)
 }
 
 const (
@@ -135,7 +140,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			defer func() { <-room }()
 			s.OnConn(1)
 			defer s.OnConn(-1)
-			s.serveConn(ctx, nc, &Conn{ID: id, Remote: nc.RemoteAddr(), back: newBackCalls(nc)})
+			s.serveConn(ctx, nc, &Conn{ID: id, Remote: nc.RemoteAddr()})
 		})
 	}
 }
@@ -160,11 +165,17 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // serveConn reads calls and starts each in a goroutine; one more goroutine
 // writes the replies. A slot of inFlight is taken before a record is read and
 // given back when its reply was sent.
-func (s *Server) serveConn(ctx context.Context, nc net.Conn, c *Conn) {
-	defer nc.Close()
-	stop := context.AfterFunc(ctx, func() { nc.Close() })
+func (s *Server) serveConn(ctx context.Context, tcp net.Conn, c *Conn) {
+	defer tcp.Close()
+	stop := context.AfterFunc(ctx, func() { tcp.Close() })
 	defer stop()
 
+	nc, in, err := s.greet(ctx, tcp, c)
+	if err != nil {
+		s.Log.Debug("nfs connection ended before its first call", "remote", c.Remote, "err", err)
+		return
+	}
+	c.back = newBackCalls(nc)
 	c.requests, c.replies = s.Rooms.requests.enter(c.Remote), s.Rooms.replies.enter(c.Remote)
 	defer c.requests.leave()
 	defer c.replies.leave()
@@ -172,7 +183,6 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, c *Conn) {
 	replies := make(chan *xdr.Writer, s.MaxInFlight)
 	var calls, writer sync.WaitGroup
 	writer.Go(func() { s.writeReplies(c.back, replies, inFlight) })
-	in := bufio.NewReaderSize(nc, readAhead)
 	for {
 		inFlight <- struct{}{}
 		rec, err := s.nextRecord(nc, in, c)
@@ -192,7 +202,7 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, c *Conn) {
 			defer c.putRecord(rec)
 			w := s.answer(ctx, c, rec)
 			if w == nil {
-				nc.Close()
+				tcp.Close()
 				<-inFlight
 				return
 			}

@@ -135,12 +135,17 @@ func (t *Table) newClient(id uint64, key ownerKey, a *ExchangeArgs, now time.Tim
 
 // recordName names a client in the reclaim records of file systems. One host
 // has the same owner at the shared address and at a mount target, and reclaims
-// at each for itself, so the name tells them apart; it is the same in every
-// region, so that a client can reclaim in another one.
+// at each for itself, so the name tells them apart, as it does the access
+// points by which it comes; it is the same in every region, so that a client
+// can reclaim in another one.
 func recordName(k ownerKey) string {
 	tag := "shared:"
-	if k.identity != "" {
+	export, binding := splitIdentity(k.identity)
+	if export != "" {
 		tag = "target:"
+	}
+	if binding != "" {
+		tag += binding + ":"
 	}
 	if len(tag)+len(k.owner) > fs.MaxClientName {
 		sum := sha256.Sum256([]byte(k.owner))
@@ -151,7 +156,10 @@ func recordName(k ownerKey) string {
 
 // sees tells whether a client can have state on a file system: at the shared
 // address on every one, at a mount target on its own.
-func (c *client) sees(l string) bool { return c.key.identity == "" || c.key.identity == l }
+func (c *client) sees(l string) bool {
+	export := exportOf(c.key.identity)
+	return export == "" || export == l
+}
 
 // confirm makes c the client in use. An earlier incarnation loses its state:
 // the client has restarted.

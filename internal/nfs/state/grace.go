@@ -105,7 +105,7 @@ func (t *Table) handedOver(l string, before, now *serving) (eff Effects) {
 		return eff
 	}
 	for _, c := range t.clients {
-		if c.key.identity == l {
+		if exportOf(c.key.identity) == l {
 			eff.add(t.discard(c))
 			continue
 		}

@@ -142,6 +142,7 @@ const (
 const (
 	AuthNone = 0
 	AuthSys  = 1
+	AuthTLS  = 7 // RFC 9289
 	AuthGSS  = 6
 
 	SecInfoCurrentFH = 0
