@@ -11,7 +11,8 @@ import (
 )
 
 // SalvageContent is this side's bytes of one file, where the other side had
-// others: in content/<inode>, each range at its own offset.
+// others: in content/<inode>, one range after the other. (Not at their own
+// offsets: a sparse file may be larger than what the disk's file system allows.)
 type SalvageContent struct {
 	Inode  fs.Ino      `json:"inode"`
 	Ranges [][2]uint64 `json:"ranges"` // first byte, byte behind the last
@@ -76,7 +77,7 @@ func (e *Engine) copyRanges(path string, ino fs.Ino, ranges [][2]uint64) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	buf := make([]byte, fs.MaxWrite)
+	buf, to := make([]byte, fs.MaxWrite), int64(0)
 	for _, r := range ranges {
 		for at := r[0]; at < r[1]; {
 			p := buf[:min(uint64(len(buf)), r[1]-at)]
@@ -92,10 +93,10 @@ func (e *Engine) copyRanges(path string, ino fs.Ino, ranges [][2]uint64) (err er
 			case n == 0:
 				return fmt.Errorf("inode %d ends at %d", ino, at)
 			}
-			if _, err := f.WriteAt(p[:n], int64(at)); err != nil {
+			if _, err := f.WriteAt(p[:n], to); err != nil {
 				return err
 			}
-			at += uint64(n)
+			at, to = at+uint64(n), to+int64(n)
 		}
 	}
 	return f.Sync()
