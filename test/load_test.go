@@ -31,6 +31,7 @@ type loader struct {
 	c    *nfsclient.Client
 	rnd  *rand.Rand
 	dir  string
+	most int // bytes of a file
 	want [loadFiles][]byte
 	ops  atomic.Int64
 	size atomic.Int64
@@ -40,7 +41,7 @@ func (l *loader) run(ctx context.Context) error {
 	call := context.WithoutCancel(ctx)
 	for ctx.Err() == nil {
 		i := l.rnd.IntN(loadFiles)
-		b := bytes.Repeat([]byte{byte(l.rnd.Uint32()), byte(l.rnd.Uint32()), byte(i)}, 1+l.rnd.IntN(200<<10)/3)
+		b := bytes.Repeat([]byte{byte(l.rnd.Uint32()), byte(l.rnd.Uint32()), byte(i)}, 1+l.rnd.IntN(l.most)/3)
 		if err := l.c.WriteFile(call, fmt.Sprintf("%s/f%d", l.dir, i), b, 0o644); err != nil {
 			return err
 		}
@@ -140,7 +141,7 @@ func TestSoakFiftyClientsAtFullRate(t *testing.T) {
 
 func newLoader(t *testing.T, r *harness.Region, fsID string, i int) *loader {
 	t.Helper()
-	l := &loader{c: r.Client(t, fsID), rnd: rand.New(rand.NewPCG(uint64(i), 3)), dir: fmt.Sprintf("/load-%d", i)}
+	l := &loader{c: r.Client(t, fsID), rnd: rand.New(rand.NewPCG(uint64(i), 3)), dir: fmt.Sprintf("/load-%d", i), most: 200 << 10}
 	if err := l.c.Mkdir(t.Context(), l.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
