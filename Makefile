@@ -30,6 +30,7 @@ lint:
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test
 	$(GO) test -run '^$$' -bench . -benchtime 2s -timeout 60m ./internal/journal ./internal/nfs
+	$(GO) test -run '^$$' -bench Overwrite -benchtime 1x -timeout 60m ./internal/engine
 
 soak:
 	HOLDFAST_SOAK=$(SOAK) $(GO) test -v -count=1 -timeout 0 -run Soak ./test/...
