@@ -20,7 +20,7 @@ race:
 	$(GO) test -race -short -timeout 30m $(RACE)
 
 e2e:
-	$(GO) test -v -count=1 -timeout 40m ./test/...
+	$(GO) test -v -count=1 -timeout 55m ./test/...
 
 lint:
 	@files=$$(gofmt -l cmd internal test); if [ -n "$$files" ]; then echo "gofmt: $$files"; exit 1; fi

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -336,86 +335,4 @@ func (e *Engine) warnOverrun() {
 	if !warned {
 		e.log.Warn("a replica is so far behind that not all it lacks is kept for it any more; it will be resynchronised when it comes back")
 	}
-}
-
-// settleMoved brings the addresses in the tree up to date and forgets the maps
-// that led to them, unless a checkpoint or a stage may still need them.
-func (e *Engine) settleMoved(ctx context.Context) error {
-	e.mu.Lock()
-	t, j := e.t, e.j
-	e.mu.Unlock()
-	if t == nil || j == nil {
-		return nil
-	}
-	ids := j.MovedSegments()
-	if len(ids) == 0 || e.copiesExist() {
-		return nil
-	}
-	for next := []byte{}; next != nil; {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		var err error
-		if next, err = e.readdress(t, next); err != nil {
-			return err
-		}
-	}
-	if err := e.flush(t); err != nil {
-		return err
-	}
-	e.stageMu.Lock()
-	defer e.stageMu.Unlock()
-	e.checkMu.Lock()
-	defer e.checkMu.Unlock()
-	if e.copiesExistLocked() {
-		return nil
-	}
-	return j.ForgetMoved(ids)
-}
-
-// flush flushes t unless it was replaced.
-func (e *Engine) flush(t *tree.Tree) error {
-	e.treeLife.RLock()
-	defer e.treeLife.RUnlock()
-	e.rw.RLock()
-	same := e.t == t
-	e.rw.RUnlock()
-	if !same {
-		return errSwitched
-	}
-	return t.Flush()
-}
-
-var errSwitched = errors.New("the tree was replaced meanwhile")
-
-func (e *Engine) readdress(t *tree.Tree, after []byte) ([]byte, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.t != t {
-		return nil, errSwitched
-	}
-	if err := t.WaitRoom(); err != nil {
-		return nil, err
-	}
-	e.rw.Lock()
-	defer e.rw.Unlock()
-	next, _, err := t.Readdress(after)
-	return next, err
-}
-
-// copiesExist reports whether there are other trees that may hold addresses of
-// long ago.
-func (e *Engine) copiesExist() bool {
-	e.stageMu.Lock()
-	defer e.stageMu.Unlock()
-	e.checkMu.Lock()
-	defer e.checkMu.Unlock()
-	e.expireCheckpoints()
-	return e.copiesExistLocked()
-}
-
-// copiesExistLocked needs stageMu and checkMu.
-func (e *Engine) copiesExistLocked() bool {
-	f, err := readStageFile(&e.o)
-	return err != nil || f != nil || e.stage != nil || len(e.checkpoints) > 0
 }
