@@ -71,6 +71,7 @@ type CleanStats struct {
 type cleaner struct {
 	mu      sync.Mutex
 	running atomic.Bool
+	cancel  atomic.Pointer[context.CancelFunc] // of the newest Clean
 	wg      sync.WaitGroup
 
 	passes, segments, freed, copied atomic.Uint64
@@ -104,6 +105,9 @@ func (e *Engine) JournalBytes() int64 {
 func (e *Engine) Clean(ctx context.Context) error {
 	e.cleaner.mu.Lock()
 	defer e.cleaner.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	e.cleaner.cancel.Store(&cancel)
 	for {
 		more, err := e.cleanPass(ctx)
 		if err != nil {

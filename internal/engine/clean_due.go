@@ -31,7 +31,7 @@ func (e *Engine) cleanSoon() {
 			return
 		}
 		err := e.Clean(e.life)
-		if err != nil && e.life.Err() == nil && !errors.Is(err, errSwitched) {
+		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, errSwitched) {
 			e.log.Warn("the journal could not be cleaned; it will be tried again", "error", err)
 		}
 	}()
@@ -105,6 +105,14 @@ func (e *Engine) noSpace() error {
 	}
 	e.cleanSoon()
 	return fs.ErrDelay
+}
+
+// interruptCleaner ends a pass that runs, soon: it holds on to a tree that is to
+// be closed, and a promotion may wait for that.
+func (e *Engine) interruptCleaner() {
+	if cancel := e.cleaner.cancel.Load(); cancel != nil {
+		(*cancel)()
+	}
 }
 
 // closeCleaner ends a pass that runs and keeps what is known of peers.

@@ -154,6 +154,7 @@ func (e *Engine) maxCounter() (n uint32) {
 func (e *Engine) retire(old retired) {
 	if old.t != nil {
 		dir := old.t.Dir()
+		e.interruptCleaner()
 		e.treeLife.Lock()
 		defer e.treeLife.Unlock()
 		if err := errors.Join(old.t.Close(), e.o.FS.RemoveAll(dir)); err != nil {
