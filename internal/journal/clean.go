@@ -46,11 +46,12 @@ func (j *Journal) Clean(ctx context.Context, victims []Segment, pieces []Piece, 
 }
 
 type cleaning struct {
-	j       *Journal
-	victims []Segment
-	maps    map[uint64]*segmentMap
-	buf     []byte
-	plain   []byte
+	j          *Journal
+	generation uint64 // whose history the victims are part of
+	victims    []Segment
+	maps       map[uint64]*segmentMap
+	buf        []byte
+	plain      []byte
 }
 
 func (c *cleaning) run(ctx context.Context, pieces []Piece, pause func(context.Context, int) error) error {
@@ -84,13 +85,15 @@ func (c *cleaning) run(ctx context.Context, pieces []Piece, pause func(context.C
 }
 
 // newBegin is where the history will begin: the victims that are part of it
-// are its oldest.
+// are its oldest. A Rebase may come at any time after it: then the history that
+// begins there is no longer the journal's, and TRIM is of an older generation.
 func (c *cleaning) newBegin() (segmentStart, error) {
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
 	if err := c.j.usable(); err != nil {
 		return segmentStart{}, err
 	}
+	c.generation = c.j.generation
 	n := 0
 	for _, v := range c.victims {
 		if v.History {
@@ -189,7 +192,7 @@ func (c *cleaning) writeMaps() error {
 func (c *cleaning) writeTrim(begin segmentStart) error {
 	j := c.j
 	j.mu.Lock()
-	t := trimmed{generation: j.generation, segment: begin.id, start: begin.start, nextID: j.nextID}
+	t := trimmed{generation: c.generation, segment: begin.id, start: begin.start, nextID: j.nextID}
 	j.mu.Unlock()
 	return disk.WriteFileAtomic(j.o.FS, j.files.path(trimName), t.encode(j.salt))
 }

@@ -445,3 +445,47 @@ func TestDamageIsNotMoved(t *testing.T) {
 		t.Errorf("the damage is not told any more: %v", err)
 	}
 }
+
+// A new history begins while the old one is cleaned (a destination switches to
+// what it has received): what is trimmed is the old one's.
+func TestARebaseWhileCleaning(t *testing.T) {
+	o := tiny(disk.NewMem())
+	k := newKept(5)
+	j := mustCreate(t, o)
+	if err := k.fill(j, 200); err != nil {
+		t.Fatal(err)
+	}
+	victims := j.Closed()
+	pieces := allPieces(k, j, victims)
+	rebased := false
+	err := j.Clean(noDeadline, victims, pieces, func(context.Context, int) error {
+		if rebased {
+			return nil
+		}
+		rebased = true
+		return j.Rebase(basePos(1000), nil)
+	})
+	if err != nil || !rebased {
+		t.Fatalf("%v; rebased: %v", err, rebased)
+	}
+	if err := k.check(j); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(again.kill)
+	if base, _ := again.Base(); base != basePos(1000) || again.Begin() != base {
+		t.Fatalf("base %s, begin %s", base, again.Begin())
+	}
+	if err := again.Recover(basePos(1000), func(*fs.Record, fs.Addr) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.check(again); err != nil {
+		t.Fatal(err)
+	}
+}
