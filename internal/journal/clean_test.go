@@ -74,7 +74,9 @@ func (k *kept) choose(j *Journal) (victims []Segment, pieces []Piece, err error)
 			if !ok || v.Stays {
 				continue
 			}
-			if to, _, moved := j.Locate(p.Addr, p.From, p.Length); p.Addr.Segment == v.ID && !moved {
+			if to, _, moved, err := j.Locate(p.Addr, p.From, p.Length); err != nil {
+				return nil, nil, err
+			} else if p.Addr.Segment == v.ID && !moved {
 				pieces = append(pieces, p)
 			} else if to.Segment == v.ID {
 				pieces = append(pieces, Piece{to, 0, p.Length})
@@ -369,7 +371,7 @@ func TestMovedTwice(t *testing.T) {
 		l := j.Closed()
 		var pieces []Piece
 		for _, p := range k.live {
-			to, from, _ := j.Locate(p.Addr, p.From, p.Length)
+			to, from, _, _ := j.Locate(p.Addr, p.From, p.Length)
 			for _, v := range l {
 				if v.ID == to.Segment && !v.Stays {
 					pieces = append(pieces, Piece{to, from, p.Length})
@@ -384,7 +386,7 @@ func TestMovedTwice(t *testing.T) {
 		}
 	}
 	for seq, p := range k.live {
-		to, from, _ := j.Locate(p.Addr, p.From, p.Length)
+		to, from, _, _ := j.Locate(p.Addr, p.From, p.Length)
 		k.live[seq] = Piece{to, from, p.Length}
 		k.h.data[seq-1] = bytes.Repeat([]byte{0}, int(from))
 		got := make([]byte, p.Length)
