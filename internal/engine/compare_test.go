@@ -280,6 +280,38 @@ func TestSalvageHoldsWhatIsLeftOfPayloads(t *testing.T) {
 	}
 }
 
+// So much differs that the whole tree comes: what only this side had is set
+// aside all the same.
+func TestAWholeTreeDoesNotReplaceWhatOnlyThisSideHad(t *testing.T) {
+	d, clock := disk.NewMem(), newClock()
+	oa := testOptions(d, clock, "fs-a", 1)
+	a := newWriter(t, oa)
+	defer func() { ok(t, a.Close()) }()
+	f := create(t, a, fs.RootIno, "f", fs.TypeRegular)
+	ob := testOptions(d, clock, "fs-b", 2)
+	ok(t, CreateEmpty(ob))
+	b := must[*Engine](t)(Open(ctx, ob))
+	defer func() { ok(t, b.Close()) }()
+	ok(t, a.AddMember(ctx, ob.ID))
+	bootstrap(t, a, b)
+	fork := b.Durable()
+	ok(t, b.BeginWriting(ctx))
+	ok(t, b.Sync(ctx))
+	write(t, a, f.Ino, 0, []byte("only here"))
+	ok(t, a.StopWriting(ctx, ReadOnly))
+	last := a.Durable()
+	bootstrap(t, b, a)
+	same(t, a, b)
+	l := must[[]Salvage](t)(a.Salvages())
+	if len(l) != 1 || l[0].Fork != fork || l[0].Last != last || l[0].Records != 1 || l[0].PayloadBytes != 9 {
+		t.Fatalf("%+v", l)
+	}
+	bootstrap(t, b, a) // it has nothing of its own any more
+	if l := must[[]Salvage](t)(a.Salvages()); len(l) != 1 {
+		t.Fatalf("%+v", l)
+	}
+}
+
 func TestAComparisonRefusesNonsense(t *testing.T) {
 	p := newPair(t, 3)
 	defer p.close()
