@@ -83,6 +83,9 @@ type cleaner struct {
 	warned    bool      // that a peer is too far behind
 	receiving bool      // records come from a source
 	ended     bool      // no pass begins any more
+	// damaged segments hold pieces that are needed and cannot be read: their
+	// files stay until that is mended.
+	damaged map[uint64]bool
 }
 
 // CleanStats tells what the cleaner has done. Any goroutine may ask.
@@ -108,6 +111,9 @@ func (e *Engine) Clean(ctx context.Context) error {
 	for {
 		more, err := e.cleanPass(ctx)
 		if err != nil {
+			if ctx.Err() == nil && !errors.Is(err, errSwitched) {
+				e.noteFailed()
+			}
 			return fmt.Errorf("clean file system %s: %w", e.o.ID, err)
 		}
 		if !more {
@@ -147,6 +153,7 @@ func (e *Engine) cleanPass(ctx context.Context) (more bool, err error) {
 	if err := s.j.Measure(s.closed); err != nil {
 		return false, err
 	}
+	e.leaveDamaged(s.closed)
 	used, err := measureUse(ctx, s.j, s.roots)
 	if err != nil {
 		return false, err
@@ -157,7 +164,13 @@ func (e *Engine) cleanPass(ctx context.Context) (more bool, err error) {
 		e.warnOverrun()
 	}
 	if len(c.victims) > 0 {
-		if err := e.carryOut(ctx, s, c); err != nil {
+		err := e.carryOut(ctx, s, c)
+		var damaged *journal.DamagedError
+		if errors.As(err, &damaged) {
+			e.noteDamagedSegment(damaged.Segment)
+			return true, nil // without that one
+		}
+		if err != nil {
 			return false, err
 		}
 	}
@@ -326,6 +339,32 @@ func (e *Engine) carryOut(ctx context.Context, s *survey, c *choice) error {
 	e.log.Info("journal cleaned", "segments", len(c.victims), "pieces_copied", len(pieces), "bytes_copied", c.copied,
 		"bytes_freed", freed, "history_begins_after", s.j.Begin().Seq)
 	return nil
+}
+
+// leaveDamaged makes segments stay that hold damaged pieces.
+func (e *Engine) leaveDamaged(l []journal.Segment) {
+	e.cleaner.stateMu.Lock()
+	defer e.cleaner.stateMu.Unlock()
+	for i := range l {
+		l[i].Stays = l[i].Stays || e.cleaner.damaged[l[i].ID]
+	}
+}
+
+func (e *Engine) noteDamagedSegment(id uint64) {
+	e.log.Warn("a segment of the journal holds damaged data that is needed; its space is not given back", "segment", fmt.Sprintf("%016x", id))
+	e.cleaner.stateMu.Lock()
+	defer e.cleaner.stateMu.Unlock()
+	if e.cleaner.damaged == nil {
+		e.cleaner.damaged = make(map[uint64]bool)
+	}
+	e.cleaner.damaged[id] = true
+}
+
+// tryDamaged: something was mended, so the next pass looks at all again.
+func (e *Engine) tryDamaged() {
+	e.cleaner.stateMu.Lock()
+	defer e.cleaner.stateMu.Unlock()
+	e.cleaner.damaged = nil
 }
 
 func (e *Engine) warnOverrun() {

@@ -29,7 +29,7 @@ type Piece struct {
 // maps that lead to them made durable, then TRIM, and only then files removed.
 // After an error the victims are whole and in use as before, unless the journal
 // failed; copies are lost space that a later cleaning finds. A damaged piece
-// ends it with *fs.CorruptionError.
+// ends it with *DamagedError.
 //
 // Only one Clean at a time; everything else may run beside it.
 func (j *Journal) Clean(ctx context.Context, victims []Segment, pieces []Piece, pause func(ctx context.Context, bytes int) error) error {
@@ -44,6 +44,16 @@ func (j *Journal) Clean(ctx context.Context, victims []Segment, pieces []Piece, 
 	}
 	return nil
 }
+
+// DamagedError: a piece cannot be read, so its segment cannot be cleaned. It
+// wraps the *fs.CorruptionError.
+type DamagedError struct {
+	Segment uint64
+	Err     error
+}
+
+func (e *DamagedError) Error() string { return e.Err.Error() }
+func (e *DamagedError) Unwrap() error { return e.Err }
 
 type cleaning struct {
 	j          *Journal
@@ -167,6 +177,10 @@ func (c *cleaning) take(p Piece, segment, offset uint64) error {
 	}
 	c.plain = slices.Grow(c.plain[:0], int(p.Length))[:p.Length]
 	if err := c.j.Read(p.Addr, p.From, c.plain); err != nil {
+		var damage *fs.CorruptionError
+		if errors.As(err, &damage) {
+			err = &DamagedError{p.Addr.Segment, err}
+		}
 		return err
 	}
 	to := fs.Addr{Segment: segment, Offset: offset + uint64(len(c.buf)), Length: p.Length}
