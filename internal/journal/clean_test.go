@@ -491,3 +491,31 @@ func TestARebaseWhileCleaning(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A segment goes between a reader's look at the list and its opening: that is
+// trimming, not corruption.
+func TestAReaderMeetsTheTrimmingHalfWay(t *testing.T) {
+	k := newKept(3)
+	j := mustCreate(t, tiny(disk.NewMem()))
+	if err := k.fill(j, 200); err != nil {
+		t.Fatal(err)
+	}
+	r, err := j.Reader(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for r.c.pos != j.segs[1].start {
+		if err := r.fill(); err != nil {
+			t.Fatal(err)
+		}
+		r.next, r.pending = r.c.pos.Seq+1, nil
+	}
+	l := j.Closed()
+	if err := j.Clean(noDeadline, l, allPieces(k, j, l), noPause); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.fill(); !errors.Is(err, ErrTrimmed) {
+		t.Errorf("a reader whose next segment has gone: %v", err)
+	}
+}
