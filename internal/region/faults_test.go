@@ -152,8 +152,9 @@ func (w *simWorld) clean(s *simSite) {
 	w.note("region %d cleans its journal", s.n)
 	before := s.eng.CleanStats()
 	if err := s.eng.Clean(ctx); err != nil {
-		if s.disk.isFull() && (errors.Is(err, fs.ErrNoSpace) || disk.IsNoSpace(err)) {
-			w.note("region %d has no room to clean", s.n) // not even for a flush of the tree
+		if errors.Is(err, fs.ErrNoSpace) || disk.IsNoSpace(err) {
+			// The disk is full, or was when a flush of the tree began.
+			w.note("region %d has no room to clean", s.n)
 			return
 		}
 		w.ok("clean", err)
