@@ -189,3 +189,19 @@ func TestAFullDiskWhereCleaningFailsIsFull(t *testing.T) {
 	clock.Add(time.Minute)
 	write(t, e, f.Ino, 0, []byte("x"))
 }
+
+// What peers hold is of one history: it is forgotten on disk too when another
+// one takes its place.
+func TestPeersAreForgottenWithTheirHistory(t *testing.T) {
+	p := newPair(t, 8)
+	defer p.close()
+	p.steps(50)
+	p.transfer(nil)
+	p.other.PeerHolds("old", 1<<40)
+	p.transfer(nil)
+	var kept peers
+	ok(t, kept.load(&p.otherO)) // as after a crash
+	if len(kept.m) != 0 {
+		t.Errorf("%+v", kept.m)
+	}
+}

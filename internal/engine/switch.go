@@ -58,6 +58,7 @@ func (s *Stage) finish() error {
 		return err
 	}
 	s.closed = true
+	e.savePeers() // what they hold is of the history before
 	e.retire(old)
 	e.forgetCheckpoints()
 	e.log.Info("switched to the source's tree", "position", s.info.Pos.String(), "whole", s.info.Whole)
