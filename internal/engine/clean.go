@@ -153,11 +153,11 @@ func (e *Engine) cleanPass(ctx context.Context) (more bool, err error) {
 	if err := s.j.Measure(s.closed); err != nil {
 		return false, err
 	}
-	e.leaveDamaged(s.closed)
 	used, err := measureUse(ctx, s.j, s.roots)
 	if err != nil {
 		return false, err
 	}
+	e.leaveDamaged(s.closed, used)
 	c := choose(s.closed, used, e.policy(s))
 	e.cleaner.passes.Add(1)
 	if c.overran {
@@ -341,12 +341,13 @@ func (e *Engine) carryOut(ctx context.Context, s *survey, c *choice) error {
 	return nil
 }
 
-// leaveDamaged makes segments stay that hold damaged pieces.
-func (e *Engine) leaveDamaged(l []journal.Segment) {
+// leaveDamaged makes segments stay that hold damaged pieces, as long as anything
+// in them is needed.
+func (e *Engine) leaveDamaged(l []journal.Segment, used map[uint64]usage) {
 	e.cleaner.stateMu.Lock()
 	defer e.cleaner.stateMu.Unlock()
 	for i := range l {
-		l[i].Stays = l[i].Stays || e.cleaner.damaged[l[i].ID]
+		l[i].Stays = l[i].Stays || e.cleaner.damaged[l[i].ID] && used[l[i].ID].pieces > 0
 	}
 }
 
