@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -83,6 +84,9 @@ type cleaner struct {
 	warned    bool      // that a peer is too far behind
 	receiving bool      // records come from a source
 	ended     bool      // no pass begins any more
+	// damaged segments hold pieces that are needed and cannot be read: their
+	// files stay until that is mended.
+	damaged map[uint64]bool
 }
 
 // CleanStats tells what the cleaner has done. Any goroutine may ask.
@@ -111,6 +115,9 @@ func (e *Engine) Clean(ctx context.Context) error {
 	for {
 		more, err := e.cleanPass(ctx)
 		if err != nil {
+			if ctx.Err() == nil && !errors.Is(err, errSwitched) {
+				e.noteFailed()
+			}
 			return fmt.Errorf("clean file system %s: %w", e.o.ID, err)
 		}
 		if !more {
@@ -154,13 +161,20 @@ func (e *Engine) cleanPass(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	e.leaveDamaged(s.closed, used)
 	c := choose(s.closed, used, e.policy(s))
 	e.cleaner.passes.Add(1)
 	if c.overran {
 		e.warnOverrun()
 	}
 	if len(c.victims) > 0 {
-		if err := e.carryOut(ctx, s, c); err != nil {
+		err := e.carryOut(ctx, s, c)
+		var damaged *journal.DamagedError
+		if errors.As(err, &damaged) {
+			e.noteDamagedSegment(damaged.Segment)
+			return true, nil // without that one
+		}
+		if err != nil {
 			return false, err
 		}
 	}
@@ -329,6 +343,33 @@ func (e *Engine) carryOut(ctx context.Context, s *survey, c *choice) error {
 	e.log.Info("journal cleaned", "segments", len(c.victims), "pieces_copied", len(pieces), "bytes_copied", c.copied,
 		"bytes_freed", freed, "history_begins_after", s.j.Begin().Seq)
 	return nil
+}
+
+// leaveDamaged makes segments stay that hold damaged pieces, as long as anything
+// in them is needed.
+func (e *Engine) leaveDamaged(l []journal.Segment, used map[uint64]usage) {
+	e.cleaner.stateMu.Lock()
+	defer e.cleaner.stateMu.Unlock()
+	for i := range l {
+		l[i].Stays = l[i].Stays || e.cleaner.damaged[l[i].ID] && used[l[i].ID].pieces > 0
+	}
+}
+
+func (e *Engine) noteDamagedSegment(id uint64) {
+	e.log.Warn("a segment of the journal holds damaged data that is needed; its space is not given back", "segment", fmt.Sprintf("%016x", id))
+	e.cleaner.stateMu.Lock()
+	defer e.cleaner.stateMu.Unlock()
+	if e.cleaner.damaged == nil {
+		e.cleaner.damaged = make(map[uint64]bool)
+	}
+	e.cleaner.damaged[id] = true
+}
+
+// tryDamaged: something was mended, so the next pass looks at all again.
+func (e *Engine) tryDamaged() {
+	e.cleaner.stateMu.Lock()
+	defer e.cleaner.stateMu.Unlock()
+	e.cleaner.damaged = nil
 }
 
 func (e *Engine) warnOverrun() {

@@ -83,6 +83,20 @@ func (e *Engine) noteWaste(j *journal.Journal, c *choice) {
 	s.hopeless = c.dead < e.o.Clean.slack()/4
 }
 
+// noteFailed: on a full disk there is no hope in another pass before there is
+// more to gain, and whoever waits for one is told so.
+func (e *Engine) noteFailed() {
+	j := e.journalNow()
+	if j == nil || e.space.pressure() != diskFull {
+		return
+	}
+	waste, _ := e.wasteNow(j)
+	s := &e.cleaner
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	s.waste, s.last, s.hopeless = waste, e.o.Now(), true
+}
+
 func (e *Engine) noteReceiving(yes bool) {
 	e.cleaner.stateMu.Lock()
 	e.cleaner.receiving = yes

@@ -18,7 +18,11 @@ type holder interface {
 func eachExtent(ctx context.Context, j *journal.Journal, roots []holder, fn func(e tree.Extent)) error {
 	for _, r := range roots {
 		err := r.Extents(nil, func(_ []byte, e tree.Extent) error {
-			if to, from, moved := j.Locate(e.Addr, e.AddrFrom, e.Length); moved {
+			to, from, moved, err := j.Locate(e.Addr, e.AddrFrom, e.Length)
+			switch {
+			case err != nil:
+				return err // what is not known to be needed would be removed
+			case moved:
 				e.Addr, e.AddrFrom = to, from
 			}
 			fn(e)

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/holdfast-fs/holdfast/internal/engine/tree"
+	"github.com/holdfast-fs/holdfast/internal/journal"
 )
 
 // settleMoved brings the addresses in the tree up to date and forgets the maps
@@ -20,6 +21,7 @@ func (e *Engine) settleMoved(ctx context.Context) error {
 	if len(ids) == 0 || e.copiesExist() {
 		return nil
 	}
+	t.Unresolved()
 	for next := []byte{}; next != nil; {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -32,12 +34,28 @@ func (e *Engine) settleMoved(ctx context.Context) error {
 	if err := e.flush(t); err != nil {
 		return err
 	}
+	if t.Unresolved() {
+		return errors.New("not all moved payloads could be found while addresses were brought up to date")
+	}
+	return e.forgetMoved(t, j, ids)
+}
+
+// forgetMoved forgets maps that t has no use for any more.
+func (e *Engine) forgetMoved(t *tree.Tree, j *journal.Journal, ids []uint64) error {
 	e.stageMu.Lock()
 	defer e.stageMu.Unlock()
 	e.checkMu.Lock()
 	defer e.checkMu.Unlock()
 	if e.copiesExistLocked() {
 		return nil
+	}
+	// A stage that began meanwhile may be the tree by now: with addresses that
+	// were copied before they were brought up to date.
+	e.mu.Lock()
+	same := e.t == t
+	e.mu.Unlock()
+	if !same {
+		return errSwitched
 	}
 	return j.ForgetMoved(ids)
 }

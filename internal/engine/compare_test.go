@@ -194,6 +194,124 @@ func TestSalvageWithoutRecordsHoldsContent(t *testing.T) {
 	}
 }
 
+// salvaged gives the bytes of a file that a salvage's content holds, by offset.
+func salvaged(t *testing.T, o *Options, s *Salvage, ino fs.Ino) map[uint64]byte {
+	t.Helper()
+	held := map[uint64]byte{}
+	for _, c := range s.Content {
+		if c.Inode != ino {
+			continue
+		}
+		got, at := must[[]byte](t)(disk.ReadFile(o.FS, filepath.Join(o.Dir, salvageDir, s.ID, salvageContentDir, fmt.Sprint(uint64(ino))))), 0
+		for _, r := range c.Ranges {
+			for off := r[0]; off < r[1]; off, at = off+1, at+1 {
+				held[off] = got[at]
+			}
+		}
+	}
+	return held
+}
+
+// All records since the fork are there, but a payload was overwritten in part
+// and cleaned: what is left of it is in the salvage, and so it is when bytes
+// are damaged, which is told.
+func TestSalvageHoldsWhatIsLeftOfPayloads(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		d, clock := disk.NewMem(), newClock()
+		oa := testOptions(d, clock, "fs-a", 1)
+		oa.Clean.PeerBytes, oa.Clean.HistoryBytes, oa.Clean.HistoryAge = 1, 1<<30, 1<<40
+		a := newWriter(t, oa)
+		f := create(t, a, fs.RootIno, "f", fs.TypeRegular)
+		ob := testOptions(d, clock, "fs-b", 2)
+		ok(t, CreateEmpty(ob))
+		b := must[*Engine](t)(Open(ctx, ob))
+		defer func() { ok(t, b.Close()) }()
+		ok(t, a.AddMember(ctx, ob.ID))
+		bootstrap(t, a, b)
+		fork := b.Durable()
+		a.PeerHolds("b", fork.Seq)
+		ok(t, b.BeginWriting(ctx))
+
+		var want []byte
+		for i := 0; len(want) < 200<<10; i++ {
+			want = fmt.Appendf(want, "only-here-%d ", i)
+		}
+		write(t, a, f.Ino, 0, want)
+		copy(want, bytes.Repeat([]byte("over"), 40<<10))
+		if damaged {
+			ok(t, a.Close())
+			if flipIn(t, d, filepath.Join(oa.Dir, firstJournal), want[180<<10:][:100]) != 1 {
+				t.Fatal("nothing was damaged")
+			}
+			a = reopen(t, oa)
+		} else {
+			write(t, a, f.Ino, 0, want[:160<<10])
+			for range 30 {
+				write(t, a, create(t, a, fs.RootIno, "g", fs.TypeRegular).Ino, 0, bytes.Repeat([]byte("g"), 100<<10))
+				_, err := a.Remove(ctx, &fs.RemoveRequest{Cred: root, Parent: fs.RootIno, Name: "g"})
+				ok(t, err)
+			}
+			settle(t, a)
+			ok(t, a.Clean(ctx))
+		}
+		ok(t, a.StopWriting(ctx, ReadOnly))
+		compared(t, b, a, "c", fork)
+		same(t, a, b)
+		l := must[[]Salvage](t)(a.Salvages())
+		if len(l) != 1 || l[0].FromSeq != fork.Seq+1 || l[0].Incomplete == "" {
+			t.Fatalf("damaged: %v: %+v", damaged, l)
+		}
+		if !damaged && l[0].PayloadsGone == 0 || damaged && (l[0].PayloadsDamaged != 1 || len(l[0].Content) != 1 || len(l[0].Content[0].Damaged) != 1) {
+			t.Fatalf("damaged: %v: %+v", damaged, l)
+		}
+		held := salvaged(t, &oa, &l[0], f.Ino)
+		for i := 160 << 10; i < len(want); i++ {
+			if damaged && i >= 150<<10 && uint64(i) >= l[0].Content[0].Damaged[0][0] && uint64(i) < l[0].Content[0].Damaged[0][1] {
+				continue
+			}
+			if x, ok := held[uint64(i)]; !ok || x != want[i] {
+				t.Fatalf("damaged: %v: the salvage does not hold byte %d", damaged, i)
+			}
+		}
+		if damaged && l[0].Content[0].Damaged[0][1]-l[0].Content[0].Damaged[0][0] > 32<<10 {
+			t.Errorf("given up around one bit: %v", l[0].Content[0].Damaged)
+		}
+		ok(t, a.Close())
+	}
+}
+
+// So much differs that the whole tree comes: what only this side had is set
+// aside all the same.
+func TestAWholeTreeDoesNotReplaceWhatOnlyThisSideHad(t *testing.T) {
+	d, clock := disk.NewMem(), newClock()
+	oa := testOptions(d, clock, "fs-a", 1)
+	a := newWriter(t, oa)
+	defer func() { ok(t, a.Close()) }()
+	f := create(t, a, fs.RootIno, "f", fs.TypeRegular)
+	ob := testOptions(d, clock, "fs-b", 2)
+	ok(t, CreateEmpty(ob))
+	b := must[*Engine](t)(Open(ctx, ob))
+	defer func() { ok(t, b.Close()) }()
+	ok(t, a.AddMember(ctx, ob.ID))
+	bootstrap(t, a, b)
+	fork := b.Durable()
+	ok(t, b.BeginWriting(ctx))
+	ok(t, b.Sync(ctx))
+	write(t, a, f.Ino, 0, []byte("only here"))
+	ok(t, a.StopWriting(ctx, ReadOnly))
+	last := a.Durable()
+	bootstrap(t, b, a)
+	same(t, a, b)
+	l := must[[]Salvage](t)(a.Salvages())
+	if len(l) != 1 || l[0].Fork != fork || l[0].Last != last || l[0].Records != 1 || l[0].PayloadBytes != 9 {
+		t.Fatalf("%+v", l)
+	}
+	bootstrap(t, b, a) // it has nothing of its own any more
+	if l := must[[]Salvage](t)(a.Salvages()); len(l) != 1 {
+		t.Fatalf("%+v", l)
+	}
+}
+
 func TestAComparisonRefusesNonsense(t *testing.T) {
 	p := newPair(t, 3)
 	defer p.close()

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"errors"
+	"path/filepath"
+	"sync/atomic"
 
 	"github.com/holdfast-fs/holdfast/internal/fs"
 )
@@ -10,8 +12,10 @@ import (
 // nil when none has. What is not damaged is served all the same, and changes
 // are accepted; compare Err. Any goroutine may ask.
 func (e *Engine) Damage() error {
-	if p := e.damage.Load(); p != nil {
-		return *p
+	for _, d := range []*atomic.Pointer[error]{&e.damage, &e.damageElsewhere} {
+		if p := d.Load(); p != nil {
+			return *p
+		}
 	}
 	return nil
 }
@@ -19,7 +23,14 @@ func (e *Engine) Damage() error {
 // noteDamage remembers err if it is damage, and gives it back.
 func (e *Engine) noteDamage(err error) error {
 	var d *fs.CorruptionError
-	if errors.As(err, &d) && e.damage.CompareAndSwap(nil, &err) {
+	if !errors.As(err, &d) {
+		return err
+	}
+	first := &e.damageElsewhere
+	if ext := filepath.Ext(d.File); ext == ".pay" || ext == ".rec" {
+		first = &e.damage
+	}
+	if first.CompareAndSwap(nil, &err) {
 		e.log.Error("damaged data on disk; what is damaged cannot be read, the rest is served; see the guide, under damage", "error", err)
 	}
 	return err

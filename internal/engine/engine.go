@@ -76,9 +76,12 @@ type Engine struct {
 
 	mode   atomic.Int32
 	failed atomic.Pointer[error]
-	damage atomic.Pointer[error] // first damage met by a read
-	closed atomic.Bool
-	epoch  atomic.Pointer[fs.EpochID]
+	damage atomic.Pointer[error] // first damage of file data met by a read
+	// damageElsewhere is the first that was met in the tree or in a map: the scrub
+	// can say nothing of it.
+	damageElsewhere atomic.Pointer[error]
+	closed          atomic.Bool
+	epoch           atomic.Pointer[fs.EpochID]
 
 	// rw guards j and t against the switch of a stage, and t's readers
 	// against Apply.

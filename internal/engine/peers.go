@@ -21,6 +21,8 @@ type peers struct {
 	mu    sync.Mutex
 	m     map[string]peer
 	dirty bool
+
+	saving sync.Mutex // one save at a time; before mu
 }
 
 // peer is one other replica.
@@ -116,6 +118,8 @@ func (p *peers) load(o *Options) error {
 // save writes what has changed. A crash loses at most what was heard since:
 // then a little more is kept.
 func (p *peers) save(o *Options) error {
+	p.saving.Lock()
+	defer p.saving.Unlock()
 	p.mu.Lock()
 	if !p.dirty {
 		p.mu.Unlock()

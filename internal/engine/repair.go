@@ -122,5 +122,9 @@ func (e *Engine) replaceDamaged(ino fs.Ino, old tree.Extent, data []byte) (chang
 	}
 	e.rw.Lock()
 	defer e.rw.Unlock()
-	return e.t.Replace(ino, old, a)
+	changed, err = e.t.Replace(ino, old, a)
+	if changed {
+		e.tryDamaged()
+	}
+	return changed, err
 }

@@ -39,7 +39,10 @@ type Salvage struct {
 	// PayloadsGone counts records whose bytes were overwritten later, and
 	// cleaned away: their frame in records.bin has no payload.
 	PayloadsGone int `json:"payloads_gone,omitempty"`
-	// Incomplete says what is missing: records since the fork that were not kept.
+	// PayloadsDamaged counts records whose bytes cannot be read; likewise.
+	PayloadsDamaged int `json:"payloads_damaged,omitempty"`
+	// Incomplete says what is missing: records since the fork that were not kept,
+	// or bytes of them: of a payload that was overwritten in part, all are gone.
 	// Then Content holds this side's bytes of every file range that differed.
 	Incomplete string           `json:"incomplete,omitempty"`
 	Content    []SalvageContent `json:"content,omitempty"`
@@ -80,6 +83,12 @@ func (e *Engine) salvage(fork fs.Pos, staged *tree.Tree) error {
 	if err := e.salvageRecords(filepath.Join(dir, salvageRecords), s, paths); err != nil {
 		return err
 	}
+	if n := s.PayloadsGone + s.PayloadsDamaged; n > 0 && s.Incomplete == "" {
+		s.Incomplete = fmt.Sprintf("the bytes of %d records are not there any more; content holds what differed", n)
+		if err := e.salvageContent(dir, staged, s, paths); err != nil {
+			return err
+		}
+	}
 	var err error
 	if s.Paths, err = paths.resolve(e.t); err != nil {
 		return err
@@ -109,9 +118,14 @@ func (e *Engine) salvageRecords(path string, s *Salvage, paths *pathFinder) (err
 	var buf, payload []byte
 	err = e.eachRecord(s.FromSeq-1, s.Last.Seq, func(r *fs.Record, m fs.Mutation, en *journal.Entry) error {
 		payload, err = en.Payload(payload[:0])
+		var damage *fs.CorruptionError
 		switch {
 		case errors.Is(err, journal.ErrCleaned):
 			s.PayloadsGone++
+		case errors.As(err, &damage):
+			e.log.Error("damaged bytes of a record are not in the salvage", "sequence", r.Seq, "error", e.noteDamage(err))
+			s.PayloadsDamaged++
+			payload = payload[:0]
 		case err != nil:
 			return err
 		}

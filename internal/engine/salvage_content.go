@@ -16,9 +16,14 @@ import (
 type SalvageContent struct {
 	Inode  fs.Ino      `json:"inode"`
 	Ranges [][2]uint64 `json:"ranges"` // first byte, byte behind the last
+	// Damaged are the parts of Ranges that could not be read: zeros stand there.
+	Damaged [][2]uint64 `json:"damaged,omitempty"`
 }
 
 const salvageContentDir = "content"
+
+// damagedStep is how much is given up at most around a damaged place.
+const damagedStep = 4 << 10
 
 // salvageContent sets aside what differs, for a history whose records do not
 // reach back to the fork. Names and attributes are not told, but for the paths.
@@ -36,8 +41,9 @@ func (e *Engine) salvageContent(dir string, staged *tree.Tree, s *Salvage, paths
 			return err
 		}
 		paths.op(ino, "content differed")
-		s.Content = append(s.Content, SalvageContent{ino, ranges})
-		return e.copyRanges(filepath.Join(dir, fmt.Sprint(uint64(ino))), ino, ranges)
+		damaged, err := e.copyRanges(filepath.Join(dir, fmt.Sprint(uint64(ino))), ino, ranges)
+		s.Content = append(s.Content, SalvageContent{ino, ranges, damaged})
+		return err
 	})
 	if err != nil {
 		return err
@@ -71,33 +77,42 @@ func lostRanges(own, other tree.Content, ino fs.Ino) (l [][2]uint64, err error) 
 
 // copyRanges writes them into a file. Damaged bytes become zeros there, and the
 // salvage goes on: it is the last chance of the others.
-func (e *Engine) copyRanges(path string, ino fs.Ino, ranges [][2]uint64) (err error) {
+func (e *Engine) copyRanges(path string, ino fs.Ino, ranges [][2]uint64) (damaged [][2]uint64, err error) {
 	f, err := e.o.FS.OpenReadWrite(path, disk.Category)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	buf, to := make([]byte, fs.MaxWrite), int64(0)
 	for _, r := range ranges {
+		step := len(buf)
 		for at := r[0]; at < r[1]; {
-			p := buf[:min(uint64(len(buf)), r[1]-at)]
+			p := buf[:min(uint64(step), r[1]-at)]
 			var damage *fs.CorruptionError
 			n, _, err := e.readOnce(ino, at, p)
 			switch {
+			case errors.As(err, &damage) && len(p) > damagedStep:
+				step = damagedStep
+				continue
 			case errors.As(err, &damage):
+				if l := len(damaged); l > 0 && damaged[l-1][1] == at {
+					damaged[l-1][1] = at + uint64(len(p))
+				} else {
+					damaged = append(damaged, [2]uint64{at, at + uint64(len(p))})
+				}
 				e.log.Error("damaged bytes are not in the salvage", "inode", uint64(ino), "offset", at, "error", err)
 				clear(p)
 				n = len(p)
 			case err != nil:
-				return err
+				return damaged, err
 			case n == 0:
-				return fmt.Errorf("inode %d ends at %d", ino, at)
+				return damaged, fmt.Errorf("inode %d ends at %d", ino, at)
 			}
 			if _, err := f.WriteAt(p[:n], to); err != nil {
-				return err
+				return damaged, err
 			}
 			at, to = at+uint64(n), to+int64(n)
 		}
 	}
-	return f.Sync()
+	return damaged, f.Sync()
 }

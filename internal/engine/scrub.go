@@ -31,15 +31,16 @@ const scrubBatch = 64
 // pause is called with the number of bytes before each is read; its error ends
 // the pass. Damage is remembered and logged as when a client meets it (see
 // Damage), and the pass goes on. With fetch it is mended, when another replica
-// has the bytes; when all of a pass was, Damage is nil again. Files that change meanwhile may be read in
-// part. An engine that has received nothing has nothing to scrub.
+// has the bytes; when all of a pass was, or nothing is damaged any more, Damage
+// is nil again, unless it was met elsewhere than in file data. Files that change
+// meanwhile may be read in part. An engine that has received nothing has nothing to scrub.
 func (e *Engine) Scrub(ctx context.Context, pause func(ctx context.Context, bytes int) error, fetch Fetch) (s ScrubStats, err error) {
 	before := e.damage.Load()
 	var cursor []byte
 	var buf []byte
 	for {
 		j, batch, err := e.scrubBatch(&cursor)
-		if err == nil && len(batch) == 0 && s.Damaged > 0 && s.Repaired == s.Damaged {
+		if err == nil && len(batch) == 0 && (s.Damaged > 0 || before != nil) && s.Repaired == s.Damaged {
 			e.damageMended(before)
 		}
 		if err != nil || len(batch) == 0 {
@@ -124,7 +125,7 @@ func (e *Engine) mend(ctx context.Context, x scrubbed, fetch Fetch) bool {
 }
 
 // damageMended forgets the damage that was known when a pass began or that it
-// met: all of it was repaired. What a client met elsewhere meanwhile, the next
+// met: all of it was repaired, or nobody names it any more. What a client met elsewhere meanwhile, the next
 // pass finds.
 func (e *Engine) damageMended(before *error) {
 	if now := e.damage.Load(); before == nil || now == before {

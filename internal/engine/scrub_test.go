@@ -57,3 +57,47 @@ func TestScrubReadsEverythingAndTellsOfDamage(t *testing.T) {
 		t.Fatalf("stopped at once: %+v, %v", s, err)
 	}
 }
+
+// Damage that is not of file data is not forgotten when file data was repaired;
+// damage of data that was overwritten is.
+func TestScrubForgetsTheDamageThatItKnowsOf(t *testing.T) {
+	d := disk.NewMem()
+	o := testOptions(d, newClock(), "fs-1", 1)
+	e := newWriter(t, o)
+	want := bytes.Repeat([]byte("file data "), 10_000)
+	f := create(t, e, fs.RootIno, "f", fs.TypeRegular)
+	write(t, e, f.Ino, 0, want)
+	none := func(context.Context, int) error { return nil }
+	fetch := func(_ context.Context, r Run) ([]byte, error) { return want[r.Offset:][:r.Length], nil }
+	hurt := func() {
+		t.Helper()
+		ok(t, e.Close())
+		if flipIn(t, d, filepath.Join(o.Dir, firstJournal), want[50_000:][:500]) != 1 {
+			t.Fatal("nothing was damaged")
+		}
+		e = reopen(t, o)
+		var damage *fs.CorruptionError
+		if _, _, err := e.Read(ctx, f.Ino, 0, make([]byte, len(want))); !errors.As(err, &damage) {
+			t.Fatalf("damage was read: %v", err)
+		}
+	}
+	defer func() { ok(t, e.Close()) }()
+
+	hurt()
+	write(t, e, f.Ino, 0, want)
+	if s := must[ScrubStats](t)(e.Scrub(ctx, none, nil)); s.Damaged != 0 || e.Damage() != nil {
+		t.Fatalf("overwritten: %+v, %v", s, e.Damage())
+	}
+	for range 20 { // so that the old copy is cleaned away
+		write(t, e, f.Ino, 0, want)
+	}
+	ok(t, e.Clean(ctx))
+	hurt()
+	_ = e.noteDamage(&fs.CorruptionError{File: filepath.Join(o.Dir, firstTree, "000007.sst"), Detail: "a block of the tree"})
+	if s := must[ScrubStats](t)(e.Scrub(ctx, none, fetch)); s.Damaged != 1 || s.Repaired != 1 {
+		t.Fatalf("%+v", s)
+	}
+	if err := e.Damage(); err == nil || !strings.Contains(err.Error(), ".sst") {
+		t.Fatalf("damage of the tree was forgotten: %v", err)
+	}
+}

@@ -48,8 +48,8 @@ func (s *Stage) finish() error {
 		return err
 	}
 	e := s.e
-	if s.f.Fork != nil && s.f.Last.Seq > s.f.Fork.Seq {
-		if err := e.salvage(*s.f.Fork, s.t); err != nil {
+	if fork, apart := s.fork(); apart {
+		if err := e.salvage(fork, s.t); err != nil {
 			return fmt.Errorf("salvage what never reached the other side: %w", err)
 		}
 	}
@@ -58,10 +58,32 @@ func (s *Stage) finish() error {
 		return err
 	}
 	s.closed = true
+	e.savePeers() // what they hold is of the history before
 	e.retire(old)
 	e.forgetCheckpoints()
 	e.log.Info("switched to the source's tree", "position", s.info.Pos.String(), "whole", s.info.Whole)
 	return nil
+}
+
+// fork is where this side's history leaves the one that comes; apart: it goes on
+// from there. A whole tree of the same lineage comes when too much differs to
+// list it: then the epochs tell.
+func (s *Stage) fork() (fork fs.Pos, apart bool) {
+	if s.f.Fork != nil {
+		return *s.f.Fork, s.f.Last.Seq > s.f.Fork.Seq
+	}
+	ours, err := s.e.History()
+	if err != nil || s.own || s.f.Last.Seq == 0 {
+		return fork, false
+	}
+	seq, _ := fs.Fork(&ours, &fs.History{Lineage: ours.Lineage, Epochs: s.info.Epochs, Last: s.info.Pos})
+	if seq >= s.f.Last.Seq {
+		return fork, false
+	}
+	if fork, err = s.e.PosAt(seq); err != nil {
+		fork = fs.Pos{Seq: seq} // trimmed
+	}
+	return fork, true
 }
 
 type retired struct {

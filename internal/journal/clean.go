@@ -29,7 +29,7 @@ type Piece struct {
 // maps that lead to them made durable, then TRIM, and only then files removed.
 // After an error the victims are whole and in use as before, unless the journal
 // failed; copies are lost space that a later cleaning finds. A damaged piece
-// ends it with *fs.CorruptionError.
+// ends it with *DamagedError.
 //
 // Only one Clean at a time; everything else may run beside it.
 func (j *Journal) Clean(ctx context.Context, victims []Segment, pieces []Piece, pause func(ctx context.Context, bytes int) error) error {
@@ -45,12 +45,23 @@ func (j *Journal) Clean(ctx context.Context, victims []Segment, pieces []Piece, 
 	return nil
 }
 
+// DamagedError: a piece cannot be read, so its segment cannot be cleaned. It
+// wraps the *fs.CorruptionError.
+type DamagedError struct {
+	Segment uint64
+	Err     error
+}
+
+func (e *DamagedError) Error() string { return e.Err.Error() }
+func (e *DamagedError) Unwrap() error { return e.Err }
+
 type cleaning struct {
-	j       *Journal
-	victims []Segment
-	maps    map[uint64]*segmentMap
-	buf     []byte
-	plain   []byte
+	j          *Journal
+	generation uint64 // whose history the victims are part of
+	victims    []Segment
+	maps       map[uint64]*segmentMap
+	buf        []byte
+	plain      []byte
 }
 
 func (c *cleaning) run(ctx context.Context, pieces []Piece, pause func(context.Context, int) error) error {
@@ -84,13 +95,15 @@ func (c *cleaning) run(ctx context.Context, pieces []Piece, pause func(context.C
 }
 
 // newBegin is where the history will begin: the victims that are part of it
-// are its oldest.
+// are its oldest. A Rebase may come at any time after it: then the history that
+// begins there is no longer the journal's, and TRIM is of an older generation.
 func (c *cleaning) newBegin() (segmentStart, error) {
 	c.j.mu.Lock()
 	defer c.j.mu.Unlock()
 	if err := c.j.usable(); err != nil {
 		return segmentStart{}, err
 	}
+	c.generation = c.j.generation
 	n := 0
 	for _, v := range c.victims {
 		if v.History {
@@ -164,6 +177,10 @@ func (c *cleaning) take(p Piece, segment, offset uint64) error {
 	}
 	c.plain = slices.Grow(c.plain[:0], int(p.Length))[:p.Length]
 	if err := c.j.Read(p.Addr, p.From, c.plain); err != nil {
+		var damage *fs.CorruptionError
+		if errors.As(err, &damage) {
+			err = &DamagedError{p.Addr.Segment, err}
+		}
 		return err
 	}
 	to := fs.Addr{Segment: segment, Offset: offset + uint64(len(c.buf)), Length: p.Length}
@@ -189,7 +206,7 @@ func (c *cleaning) writeMaps() error {
 func (c *cleaning) writeTrim(begin segmentStart) error {
 	j := c.j
 	j.mu.Lock()
-	t := trimmed{generation: j.generation, segment: begin.id, start: begin.start, nextID: j.nextID}
+	t := trimmed{generation: c.generation, segment: begin.id, start: begin.start, nextID: j.nextID}
 	j.mu.Unlock()
 	return disk.WriteFileAtomic(j.o.FS, j.files.path(trimName), t.encode(j.salt))
 }

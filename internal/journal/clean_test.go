@@ -74,7 +74,9 @@ func (k *kept) choose(j *Journal) (victims []Segment, pieces []Piece, err error)
 			if !ok || v.Stays {
 				continue
 			}
-			if to, _, moved := j.Locate(p.Addr, p.From, p.Length); p.Addr.Segment == v.ID && !moved {
+			if to, _, moved, err := j.Locate(p.Addr, p.From, p.Length); err != nil {
+				return nil, nil, err
+			} else if p.Addr.Segment == v.ID && !moved {
 				pieces = append(pieces, p)
 			} else if to.Segment == v.ID {
 				pieces = append(pieces, Piece{to, 0, p.Length})
@@ -373,7 +375,7 @@ func TestMovedTwice(t *testing.T) {
 		l := j.Closed()
 		var pieces []Piece
 		for _, p := range k.live {
-			to, from, _ := j.Locate(p.Addr, p.From, p.Length)
+			to, from, _, _ := j.Locate(p.Addr, p.From, p.Length)
 			for _, v := range l {
 				if v.ID == to.Segment && !v.Stays {
 					pieces = append(pieces, Piece{to, from, p.Length})
@@ -388,7 +390,7 @@ func TestMovedTwice(t *testing.T) {
 		}
 	}
 	for seq, p := range k.live {
-		to, from, _ := j.Locate(p.Addr, p.From, p.Length)
+		to, from, _, _ := j.Locate(p.Addr, p.From, p.Length)
 		k.live[seq] = Piece{to, from, p.Length}
 		k.h.data[seq-1] = bytes.Repeat([]byte{0}, int(from))
 		got := make([]byte, p.Length)
@@ -447,5 +449,77 @@ func TestDamageIsNotMoved(t *testing.T) {
 	}
 	if err := j.Read(bad.Addr, 0, make([]byte, 1)); !errors.As(err, &damage) {
 		t.Errorf("the damage is not told any more: %v", err)
+	}
+}
+
+// A new history begins while the old one is cleaned (a destination switches to
+// what it has received): what is trimmed is the old one's.
+func TestARebaseWhileCleaning(t *testing.T) {
+	o := tiny(disk.NewMem())
+	k := newKept(5)
+	j := mustCreate(t, o)
+	if err := k.fill(j, 200); err != nil {
+		t.Fatal(err)
+	}
+	victims := j.Closed()
+	pieces := allPieces(k, j, victims)
+	rebased := false
+	err := j.Clean(noDeadline, victims, pieces, func(context.Context, int) error {
+		if rebased {
+			return nil
+		}
+		rebased = true
+		return j.Rebase(basePos(1000), nil)
+	})
+	if err != nil || !rebased {
+		t.Fatalf("%v; rebased: %v", err, rebased)
+	}
+	if err := k.check(j); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(again.kill)
+	if base, _ := again.Base(); base != basePos(1000) || again.Begin() != base {
+		t.Fatalf("base %s, begin %s", base, again.Begin())
+	}
+	if err := again.Recover(basePos(1000), func(*fs.Record, fs.Addr) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.check(again); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A segment goes between a reader's look at the list and its opening: that is
+// trimming, not corruption.
+func TestAReaderMeetsTheTrimmingHalfWay(t *testing.T) {
+	k := newKept(3)
+	j := mustCreate(t, tiny(disk.NewMem()))
+	if err := k.fill(j, 200); err != nil {
+		t.Fatal(err)
+	}
+	r, err := j.Reader(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for r.c.pos != j.segs[1].start {
+		if err := r.fill(); err != nil {
+			t.Fatal(err)
+		}
+		r.next, r.pending = r.c.pos.Seq+1, nil
+	}
+	l := j.Closed()
+	if err := j.Clean(noDeadline, l, allPieces(k, j, l), noPause); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.fill(); !errors.Is(err, ErrTrimmed) {
+		t.Errorf("a reader whose next segment has gone: %v", err)
 	}
 }

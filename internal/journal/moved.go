@@ -117,10 +117,10 @@ func readMap(dfs disk.FS, path string, segment, salt uint64) (*segmentMap, error
 
 // Locate tells where bytes [from, from+length) of the payload at a are now:
 // the cleaner may have moved them. moved is false when they are where a says,
-// or nowhere.
-func (j *Journal) Locate(a fs.Addr, from, length uint32) (to fs.Addr, toFrom uint32, moved bool) {
+// or nowhere. An error: a map cannot be read, so nobody knows where they are.
+func (j *Journal) Locate(a fs.Addr, from, length uint32) (to fs.Addr, toFrom uint32, moved bool, err error) {
 	to, toFrom, ok, err := j.files.movedTo(a, from, int(length))
-	return to, toFrom, ok && err == nil && to != a
+	return to, toFrom, ok && err == nil && to != a, err
 }
 
 // Moved tells how many segments there are whose addresses lead through a map.

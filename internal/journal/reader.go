@@ -58,7 +58,7 @@ func (j *Journal) Reader(after uint64) (*Reader, error) {
 		return nil, fmt.Errorf("read after %d, history ends at %d: %w", after, last, ErrNotWritten)
 	}
 	if err := c.seek(after); err != nil {
-		return nil, err
+		return nil, c.trimmedMeanwhile(j, after, err)
 	}
 	return &Reader{j: j, c: c, next: after + 1}, nil
 }
@@ -119,6 +119,20 @@ func (r *Reader) look() (durable uint64, err error) {
 	return r.j.durable.Seq, nil
 }
 
+// trimmedMeanwhile: a segment that is not there may have been removed since the
+// list of them was taken.
+func (c *cursor) trimmedMeanwhile(j *Journal, after uint64, err error) error {
+	if !isGone(err) {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.generation != c.generation || after < j.beginLocked().Seq {
+		return fmt.Errorf("read after %d: %w", after, ErrTrimmed)
+	}
+	return err
+}
+
 // fill reads the next batch. What is durable must be good.
 func (r *Reader) fill() error {
 	if err := r.c.resize(); err != nil {
@@ -131,7 +145,7 @@ func (r *Reader) fill() error {
 			Detail: fmt.Sprintf("durable record %d cannot be read: %s", r.next, bad.detail)}
 	}
 	if err != nil {
-		return err
+		return r.c.trimmedMeanwhile(r.j, r.next-1, err)
 	}
 	for _, e := range l.entries {
 		if e.kind == kindRecord && e.rec.Seq >= r.next {

@@ -152,6 +152,11 @@ func (w *simWorld) clean(s *simSite) {
 	w.note("region %d cleans its journal", s.n)
 	before := s.eng.CleanStats()
 	if err := s.eng.Clean(ctx); err != nil {
+		if errors.Is(err, fs.ErrNoSpace) || disk.IsNoSpace(err) {
+			// The disk is full, or was when a flush of the tree began.
+			w.note("region %d has no room to clean", s.n)
+			return
+		}
 		w.ok("clean", err)
 	}
 	if s.eng.CleanStats().Segments > before.Segments {

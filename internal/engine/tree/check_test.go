@@ -108,7 +108,7 @@ func TestCheckFindsWhatContradicts(t *testing.T) {
 				t.Fatal(err)
 			}
 			left := problems(t, tr)
-			if lost := slices.Contains([]string{"size", "type", "missing inode", "missing extent"}, c.name); lost != (left != "") {
+			if lost := slices.Contains([]string{"size", "type", "missing inode", "missing extent", "missing name"}, c.name); lost != (left != "") {
 				t.Errorf("after the repair, which did %q:\n%s", did, left)
 			}
 			if (got != "" && left == "") != (len(did) > 0) {
@@ -118,5 +118,34 @@ func TestCheckFindsWhatContradicts(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// A name that is lost stays told after a repair, and what is left of it stays.
+func TestRepairHidesNoLostName(t *testing.T) {
+	const name = fs.Name("l")
+	tr, _ := smallTree(t)
+	var cookie uint64
+	err := tr.AllFullEntries(func(_ fs.Ino, e *Entry) error {
+		if e.Name == name {
+			cookie = e.Cookie
+		}
+		return nil
+	})
+	if err != nil || cookie == 0 {
+		t.Fatal(cookie, err)
+	}
+	if err := tr.db.Delete(entryKey(fs.RootIno, name), pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Repair(func(s string) { t.Errorf("%s: %s", name, s) }); err != nil {
+		t.Fatal(err)
+	}
+	left := problems(t, tr)
+	if !strings.Contains(left, "counts 2 entries; there are 1 by name and 2 by cookie") || !strings.Contains(left, "has link count 2, its names make it 1") {
+		t.Errorf("%s: %s", name, left)
+	}
+	if v, err := tr.get(cookieKey(fs.RootIno, cookie)); err != nil || v == nil {
+		t.Errorf("the last trace of %s is gone: %v", name, err)
 	}
 }

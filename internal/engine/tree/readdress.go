@@ -11,22 +11,40 @@ import (
 
 // Resolve tells where the bytes of an extent are now, if the cleaner of the
 // journal has moved them: bytes [from, from+length) of the payload at a.
-type Resolve func(a fs.Addr, from, length uint32) (to fs.Addr, toFrom uint32, moved bool)
+// With an error nobody knows.
+type Resolve func(a fs.Addr, from, length uint32) (to fs.Addr, toFrom uint32, moved bool, err error)
 
 // SetResolve makes every extent that is written from now on bear its present
 // address, also one that is copied or split off from an older one. With it,
 // one pass of Readdress leaves no old address. To be set by who applies.
 func (t *Tree) SetResolve(f Resolve) { t.resolve = f }
 
-// now gives e with its present address.
+// now gives e with its present address, or as it is when that cannot be told
+// now: then Unresolved says so.
 func (t *Tree) now(e Extent) Extent {
-	if t.resolve != nil {
-		if to, from, moved := t.resolve(e.Addr, e.AddrFrom, e.Length); moved {
-			e.Addr, e.AddrFrom = to, from
-		}
+	n, err := t.present(e)
+	if err != nil {
+		t.unresolved.Store(true)
+		return e
 	}
-	return e
+	return n
 }
+
+func (t *Tree) present(e Extent) (Extent, error) {
+	if t.resolve == nil {
+		return e, nil
+	}
+	to, from, moved, err := t.resolve(e.Addr, e.AddrFrom, e.Length)
+	if err == nil && moved {
+		e.Addr, e.AddrFrom = to, from
+	}
+	return e, err
+}
+
+// Unresolved reports whether extents with an old address may have been written
+// since it was last asked: then a pass of Readdress that went on meanwhile may
+// have left some.
+func (t *Tree) Unresolved() bool { return t.unresolved.Swap(false) }
 
 // Extents calls fn for every extent behind the key after, in order of inode
 // and offset. key is valid during the call.
@@ -52,9 +70,9 @@ func (t *Tree) Readdress(after []byte) (next []byte, changed int, err error) {
 		}
 		looked++
 		next = append(next[:0], k...)
-		n := t.now(e)
-		if n.Addr == e.Addr {
-			return nil
+		n, err := t.present(e)
+		if err != nil || n.Addr == e.Addr {
+			return err
 		}
 		changed++
 		return b.Set(extentKey(ino, n.Offset), n.encode(), nil)

@@ -22,6 +22,9 @@ type repairer struct {
 	*checker
 	b   *pebble.Batch
 	did func(string)
+	// lost: a directory counts more names than it has. So a link count that is
+	// too high may be right, and a cookie without a name the last trace of it.
+	lost bool
 }
 
 // Repair mends what Check finds and what can be told from the rest of the tree
@@ -34,6 +37,9 @@ func (t *Tree) Repair(did func(string)) error {
 	}
 	r := &repairer{checker: c, b: t.db.NewBatch(), did: did}
 	defer r.b.Close()
+	for _, n := range c.inodes {
+		r.lost = r.lost || n.lostNames()
+	}
 	err := errors.Join(r.cookies(), r.staleCookies())
 	for _, ino := range slices.Sorted(maps.Keys(c.inodes)) {
 		n := c.inodes[ino]
@@ -52,6 +58,8 @@ func (t *Tree) Repair(did func(string)) error {
 	t.cache = newInodeCache()
 	return errors.Join(t.load(), t.Flush())
 }
+
+func (n *checkedInode) lostNames() bool { return n.n.Type == fs.TypeDir && n.n.Entries > n.entries }
 
 func (r *repairer) say(format string, a ...any) { r.did(fmt.Sprintf(format, a...)) }
 
@@ -79,7 +87,7 @@ func (r *repairer) staleCookies() error {
 	return r.t.scan([]byte{prefixCookie}, []byte{prefixCookie + 1}, func(k, v []byte) error {
 		dir, cookie := fs.Ino(binary.BigEndian.Uint64(k[1:])), binary.BigEndian.Uint64(k[9:])
 		d := r.inodes[dir]
-		if d == nil {
+		if d == nil || d.lostNames() {
 			return nil
 		}
 		e, err := decodeByCookie(cookie, v)
@@ -109,12 +117,12 @@ func (r *repairer) inode(ino fs.Ino, n *checkedInode) error {
 		links = 2 + n.subdirs
 	}
 	// Without any name, all may be lost: then the file is not made to go.
-	if links > 0 && fixed.Nlink != links {
+	if links > 0 && fixed.Nlink != links && !(r.lost && links < fixed.Nlink) {
 		r.say("inode %d: link count %d became %d, as many as it has names", ino, fixed.Nlink, links)
 		fixed.Nlink = links
 		n.n.Nlink = links
 	}
-	if fixed.Type == fs.TypeDir && fixed.Entries != n.entries {
+	if fixed.Type == fs.TypeDir && n.entries > fixed.Entries {
 		r.say("directory %d: %d entries became %d, as many as there are", ino, fixed.Entries, n.entries)
 		fixed.Entries = n.entries
 	}

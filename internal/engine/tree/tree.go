@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -81,6 +82,8 @@ type Tree struct {
 	epochs  []fs.EpochStart
 	cache   *inodeCache
 	resolve Resolve // nil: nothing was ever moved
+	// unresolved: an extent was written whose present address could not be told.
+	unresolved atomic.Bool
 
 	settings *settingsLog
 }
