@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/holdfast-fs/holdfast/internal/engine/tree"
@@ -69,17 +70,46 @@ func (q *compareQuery) answer(c tree.Content) ([]byte, error) {
 	return b, err
 }
 
+func (e *Engine) maxDifferences() int {
+	if e.o.MaxDifferences > 0 {
+		return e.o.MaxDifferences
+	}
+	return maxDifferences
+}
+
 // comparison is the destination's side.
 type comparison struct {
 	ctx  context.Context
 	own  tree.Content
 	ask  func(ctx context.Context, query []byte) ([]byte, error)
 	diff *writeset.Set
+	room int // elements that diff may still take
+}
+
+// ErrTooDifferent: the two trees differ in so much that the whole one is
+// cheaper than a list of the differences.
+var ErrTooDifferent = errors.New("the trees differ in too much to list it")
+
+const (
+	// maxDifferences bounds the list, some 100 bytes each in memory.
+	maxDifferences = 1 << 20
+	// maxListed bounds the keys of one chunk, and the runs of one file, that a
+	// source may name: more than any has.
+	maxListed = 64 << 20 / 40
+)
+
+func (c *comparison) add(e writeset.Element) error {
+	if c.room == 0 {
+		return ErrTooDifferent
+	}
+	c.room--
+	c.diff.AddElement(e)
+	return nil
 }
 
 // Differences finds what a checkpoint of the source holds that this replica
 // does not hold, and the other way round. ask carries a query to the source's
-// AnswerCompare. Nobody changes this replica meanwhile; readers may read.
+// AnswerCompare. ErrTooDifferent: take the whole tree. Nobody changes this replica meanwhile; readers may read.
 func (e *Engine) Differences(ctx context.Context, ask func(ctx context.Context, query []byte) ([]byte, error)) (*writeset.Set, error) {
 	e.treeLife.RLock()
 	defer e.treeLife.RUnlock()
@@ -87,7 +117,7 @@ func (e *Engine) Differences(ctx context.Context, ask func(ctx context.Context, 
 	if err := e.view(func(t *tree.Tree) error { s = t.Snapshot(); return nil }); err != nil {
 		return nil, err
 	}
-	c := &comparison{ctx: ctx, own: s.Content(), ask: ask, diff: &writeset.Set{}}
+	c := &comparison{ctx: ctx, own: s.Content(), ask: ask, diff: &writeset.Set{}, room: e.maxDifferences()}
 	var err error
 	for _, r := range tree.ComparedRanges() {
 		if err = c.chunks(r[0], r[1], firstChunk); err != nil {
@@ -219,6 +249,9 @@ func (c *comparison) theirKeys(lo, hi []byte) (map[string][16]byte, error) {
 			if r.bad || bytes.Compare(k, hi) >= 0 || bytes.Compare(k, lo) < 0 || last != nil && bytes.Compare(k, last) <= 0 {
 				return nil, errCompare
 			}
+			if len(m) == maxListed {
+				return nil, ErrTooDifferent
+			}
 			m[string(k)], last = h, k
 		}
 		if !more {
@@ -238,8 +271,7 @@ func (c *comparison) found(k []byte) error {
 		return err
 	}
 	if one {
-		c.diff.AddElement(e)
-		return nil
+		return c.add(e)
 	}
 	return c.file(e.Ino)
 }
@@ -260,6 +292,9 @@ func (c *comparison) file(ino fs.Ino) error {
 			if r.bad || x.Length == 0 || x.Offset < offset || x.End() > fs.MaxFileSize {
 				return errCompare
 			}
+			if len(theirs) == maxListed {
+				return ErrTooDifferent
+			}
 			theirs = append(theirs, x)
 			offset = x.End()
 		}
@@ -271,10 +306,13 @@ func (c *comparison) file(ino fs.Ino) error {
 	if err := c.own.Runs(ino, 0, func(x tree.Extent) bool { ours = append(ours, x); return true }); err != nil {
 		return err
 	}
+	var err error
 	differ(ours, theirs, func(x tree.Extent) {
-		c.diff.AddElement(writeset.Element{Kind: writeset.Data, Ino: ino, From: x.Offset, To: x.End()})
+		if err == nil {
+			err = c.add(writeset.Element{Kind: writeset.Data, Ino: ino, From: x.Offset, To: x.End()})
+		}
 	})
-	return nil
+	return err
 }
 
 // differ calls fn for the runs of either list that the other one does not have.

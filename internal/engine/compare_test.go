@@ -353,3 +353,20 @@ func FuzzCompareQuery(f *testing.F) {
 		_, _ = e.AnswerCompare("c", b) // no panic, whatever it says
 	})
 }
+
+// A list of differences is not made for ever: then the whole tree is taken.
+func TestTooManyDifferencesAreNotListed(t *testing.T) {
+	p := newPair(t, 4)
+	defer p.close()
+	p.transfer(nil)
+	p.other.o.MaxDifferences = 5
+	for i := range 6 {
+		create(t, p.e, fs.RootIno, fmt.Sprint("new ", i), fs.TypeRegular)
+	}
+	ok(t, p.e.Sync(ctx))
+	must[CheckpointInfo](t)(p.e.OpenCheckpoint("c", nil, nil))
+	_, err := p.other.Differences(ctx, func(_ context.Context, q []byte) ([]byte, error) { return p.e.AnswerCompare("c", q) })
+	if !errors.Is(err, ErrTooDifferent) {
+		t.Fatalf("%v", err)
+	}
+}

@@ -50,6 +50,9 @@ type Options struct {
 	// kept. 0: ten minutes.
 	CheckpointIdle time.Duration
 	Clean          CleanOptions
+	// MaxDifferences that a comparison lists before the whole tree is taken
+	// instead. 0: a million.
+	MaxDifferences int
 }
 
 // Mode says what an engine does with changes that clients ask for.

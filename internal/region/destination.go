@@ -70,6 +70,9 @@ func (d destination) Staged() (c replica.Checkpoint, fork *fs.Pos, ok bool) {
 // Differences implements replica.Destination.
 func (d destination) Differences(ctx context.Context, ask func(ctx context.Context, query []byte) ([]byte, error)) ([]byte, error) {
 	set, err := d.Engine.Differences(ctx, ask)
+	if errors.Is(err, engine.ErrTooDifferent) {
+		return nil, fmt.Errorf("%w: %w", replica.ErrTooDifferent, err)
+	}
 	if err != nil {
 		return nil, err
 	}

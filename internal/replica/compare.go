@@ -63,6 +63,10 @@ func (f *Follower) findDifferences(ctx context.Context, why string) (Checkpoint,
 		queries, bytes = queries+1, bytes+len(query)+len(answer)
 		return answer, err
 	})
+	if errors.Is(err, ErrTooDifferent) {
+		f.log.Info("the whole tree is taken instead", "name", c.Name, "queries", queries, "bytes", bytes, "why", err)
+		return c, nil
+	}
 	if err != nil {
 		return c, err
 	}

@@ -104,6 +104,7 @@ type Destination interface {
 	Stage(ctx context.Context, c Checkpoint, fork *fs.Pos) (Stage, error)
 	// Differences finds, by queries to the source's Compare, what the checkpoint
 	// holds that this side does not, and the other way round, as a write set.
+	// ErrTooDifferent: it is not worth listing.
 	Differences(ctx context.Context, ask func(ctx context.Context, query []byte) (answer []byte, err error)) (writeSet []byte, err error)
 }
 
@@ -134,6 +135,8 @@ var (
 	ErrPoison = errors.New("the record cannot be applied")
 	// ErrTrimmed: the journal no longer holds the record.
 	ErrTrimmed = errors.New("the journal no longer reaches back to this record")
+	// ErrTooDifferent: two trees differ in too much to list it.
+	ErrTooDifferent = errors.New("the trees differ in too much to list it")
 	// ErrNoCheckpoint: no checkpoint of this name (expired or lost); ask anew.
 	ErrNoCheckpoint = errors.New("no such checkpoint")
 )

@@ -51,7 +51,11 @@ func (f *fakeFS) Narrow(_ context.Context, name string, writeSet []byte) (Checkp
 func (f *fakeFS) Differences(ctx context.Context, ask func(context.Context, []byte) ([]byte, error)) ([]byte, error) {
 	f.mu.Lock()
 	query, err := json.Marshal(f.tree)
+	unlike := f.unlike
 	f.mu.Unlock()
+	if unlike {
+		return nil, ErrTooDifferent
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,7 @@ type fakeFS struct {
 	opened      []string // names, in order of creation
 	stage       *fakeStage
 	stored      int      // items of the stages that were finished
+	unlike      bool     // it differs from its source in too much to list it
 	salvaged    []uint64 // sequences that a resync took away
 	itemsHook   func(sent int) error
 }

@@ -239,6 +239,24 @@ func TestTrimmedJournalNeedsAComparison(t *testing.T) {
 	}
 }
 
+// Trees that differ in nearly everything are not compared key by key.
+func TestTooDifferentTreesAreTakenWhole(t *testing.T) {
+	src, dest := newFake(testLineage, 1), newEmpty()
+	p := newPair(t, src, dest, false)
+	p.run()
+	fill(src, 40, 10)
+	p.untilEqual()
+	p.halt()
+	fill(src, 41, 50)
+	src.trim(40)
+	dest.unlike = true
+	p.run()
+	p.untilEqual()
+	if s := p.f.Status(); s.Transfer != TransferBootstrap || len(src.opened) != 2 {
+		t.Errorf("transfer %q, checkpoints %v: want the whole tree from the checkpoint that was compared", s.Transfer, src.opened)
+	}
+}
+
 func TestPoisonStopsLoudlyAndForGood(t *testing.T) {
 	src, dest := newFake(testLineage, 1), newEmpty()
 	p := newPair(t, src, dest, false)
