@@ -50,6 +50,7 @@ const (
 	sawFailoverBack      situation = "a failover back to a region that was resynchronised"
 	sawCleaned           situation = "a journal was cleaned"
 	sawCleanedInTransfer situation = "a journal was cleaned during a transfer"
+	sawTwice             situation = "a request was delivered twice"
 	sawCompared          situation = "a replica came back by comparing trees"
 	sawTrimmedFork       situation = "an old primary came back when the history of the fork was trimmed"
 	sawCrashOldInFailove situation = "the old primary crashed after the failover"
@@ -59,7 +60,7 @@ var allSituations = []situation{sawCrashSource, sawCrashDest, sawCrashBoth, sawC
 	sawCrashInPromotion, sawCut, sawCutInTransfer, sawOneWay, sawSlow, sawBrittle, sawFullSource, sawFullDest, sawStopped, sawFailover, sawFailoverLost,
 	sawFailoverNoLoss, sawSourceDead, sawZombie, sawZombieRestart, sawLearned, sawDivergence, sawSalvage, sawSwitchover, sawStageResumed,
 	sawReplacedDest, sawReplacedOld, sawEmptySource, sawOtherSource, sawClockBehind, sawClockJump, sawFailoverBack, sawCrashOldInFailove,
-	sawCleaned, sawCleanedInTransfer, sawCompared, sawTrimmedFork}
+	sawCleaned, sawCleanedInTransfer, sawCompared, sawTrimmedFork, sawTwice}
 
 // coverage counts what the simulations of one run met. Safe for concurrent use.
 type coverage struct {

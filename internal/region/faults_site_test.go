@@ -216,11 +216,35 @@ func (s *simSite) noteAck(_, replication string, pos fs.Pos) {
 	}
 }
 
+// twice delivers every few requests two times, as a network may that lost the
+// first answer. Streams are not repeated: a second one takes over from the first.
+type twice struct {
+	http.RoundTripper
+	w *simWorld
+	n atomic.Int64
+}
+
+func (t *twice) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPost && r.GetBody != nil && t.n.Add(1)%4 == 0 {
+		again := r.Clone(r.Context())
+		var err error
+		if again.Body, err = r.GetBody(); err != nil {
+			return nil, err
+		}
+		if resp, err := t.RoundTripper.RoundTrip(again); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body) // its answer is lost
+			_ = resp.Body.Close()
+			t.w.count(sawTwice)
+		}
+	}
+	return t.RoundTripper.RoundTrip(r)
+}
+
 // follow starts a follower of the other region.
 func (s *simSite) follow(lineage fs.Lineage, other *simSite, replication string) {
 	tr := replica.NewHTTPClient(nil).Transport.(*http.Transport)
 	tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.w.net.dial(ctx, s.n) }
-	f, err := replica.NewFollower(replica.FollowerConfig{Dest: destination{source{s.eng}, lineage}, HTTP: &http.Client{Transport: tr},
+	f, err := replica.NewFollower(replica.FollowerConfig{Dest: destination{source{s.eng}, lineage}, HTTP: &http.Client{Transport: &twice{tr, s.w, atomic.Int64{}}},
 		BaseURL: "http://peer", FileSystemID: other.id, ReplicationID: replication, Lineage: lineage, AllowReplace: true,
 		Clock: s.w.quick(s), Rand: s.o.Rand, Parallel: 2, Logger: s.w.logger(s), BandwidthLimit: []int64{0, 64 << 10}[s.w.rng.IntN(2)]})
 	if err != nil {
