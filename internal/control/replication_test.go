@@ -184,9 +184,14 @@ func (p *pair) failedOver() (src, dst string) {
 func TestOldPrimaryStaysReadOnlyAfterFailover(t *testing.T) {
 	inTwoRegions(t, func(t *testing.T, p *pair) {
 		src, dst := p.failedOver()
-		if err := p.east.Engines.Write(src, "x"); !errors.Is(err, fs.ErrROFS) {
-			t.Errorf("a write to the old primary: %v", err)
-		}
+		// Its status is told a moment before its role changes: until then it waits.
+		p.eventually("the old primary refuses changes", func() bool {
+			err := p.east.Engines.Write(src, "x")
+			if err == nil {
+				t.Fatal("the old primary took a change")
+			}
+			return errors.Is(err, fs.ErrROFS)
+		})
 		text := p.message(p.east, src)
 		for _, want := range []string{dst, "DeleteReplicationConfiguration", "DISABLED", "CreateReplicationConfiguration"} {
 			if !strings.Contains(text, want) {
