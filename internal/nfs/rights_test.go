@@ -3,6 +3,7 @@ package nfs
 import (
 	"crypto/tls"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,8 +88,8 @@ func TestPseudoRootShowsWhatCanBeEntered(t *testing.T) {
 func TestRightsDependOnTheConnection(t *testing.T) {
 	s, k := guardedSite(t)
 	k.point(app, "/", nil, nil)
-	var seen Caller
-	k.allow(func(_ string, c Caller) Rights { seen = c; return allRights })
+	var last atomic.Pointer[Caller]
+	k.allow(func(_ string, c Caller) Rights { last.Store(&c); return allRights })
 	for what, c := range map[string]struct {
 		p    *peer
 		want Caller
@@ -102,6 +103,7 @@ func TestRightsDependOnTheConnection(t *testing.T) {
 		"access point, share": {s.mountTLS(PseudoRoot(), "g", fsA+" "+app+" -"), Caller{Secure: true, AccessPoint: app}},
 	} {
 		c.p.must(putFH(fileHandle(fs.Lineage{'a'}, fs.RootIno)), getAttr(xdr.AttrType))
+		seen := *last.Load()
 		if !seen.Remote.IsLoopback() {
 			t.Errorf("%s comes from %v", what, seen.Remote)
 		}
