@@ -17,14 +17,14 @@ func newJournalCommand() *cobra.Command {
 		Example: "  holdfast journal dump data/file-systems/fs-0123456789abcdef0/journal-000001",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return journal.Dump(cmd.OutOrStdout(), disk.Real(), args[0])
+			return journal.Dump(cmd.OutOrStdout(), disk.Real(), args[0], nil)
 		},
 	}, &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Check every checksum, chain and payload of a journal; changes nothing",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := journal.Verify(disk.Real(), args[0])
+			r, err := journal.Verify(disk.Real(), args[0], nil)
 			if err != nil {
 				return err
 			}
