@@ -23,8 +23,10 @@ const (
 	headSize    = 64
 	// tableSuffix is of the store's tables: written once, read at random.
 	tableSuffix = ".sst"
-	// logPrefix is of the store's list of its tables, which grows.
+	// logPrefix is of the store's list of its tables, which grows, and logSuffix of
+	// its own log, which we have it not use, but which it makes at times.
 	logPrefix = "MANIFEST-"
+	logSuffix = ".log"
 )
 
 // layout is how the bytes of a sealed file stand on disk.
@@ -44,7 +46,7 @@ func layoutOf(name string) layout {
 	switch {
 	case strings.HasSuffix(name, tableSuffix):
 		return chunked
-	case strings.HasPrefix(filepath.Base(name), logPrefix):
+	case strings.HasPrefix(filepath.Base(name), logPrefix), strings.HasSuffix(name, logSuffix):
 		return log
 	}
 	return framed
@@ -58,8 +60,8 @@ func layoutOf(name string) layout {
 // use as d is. The tree's store is the reader and writer it is made for.
 //
 // A file that is damaged, of another key, or not encrypted at all is a
-// *fs.CorruptionError. Only the store's MANIFEST ends quietly where its bytes do
-// not decrypt, as it does without encryption: a crash may have cut it there.
+// *fs.CorruptionError. Only the store's logs end quietly where their bytes do not
+// decrypt, as they do without encryption: a crash may have cut them there.
 func Files(d disk.FS, k *Key, rand io.Reader) disk.FS { return &sealedFS{d, k, rand} }
 
 type sealedFS struct {

@@ -28,7 +28,7 @@ func testKey(t testing.TB, b byte) *Key {
 func fixed() io.Reader { return bytes.NewReader(bytes.Repeat([]byte{7}, 1<<10)) }
 
 // names have one file of each layout.
-var names = []string{"000001.sst", "OPTIONS-000002", "MANIFEST-000003"}
+var names = []string{"000001.sst", "OPTIONS-000002", "MANIFEST-000003", "000004.log"}
 
 // put writes plain in pieces, syncing now and then.
 func put(t *testing.T, d disk.FS, name string, plain []byte, rng *mrand.Rand) {
