@@ -94,6 +94,7 @@ func (k *checker) config(c *Config) {
 	k.replication(&c.Replication)
 	k.scrub(&c.Scrub)
 	k.journal(&c.Journal)
+	k.encryption(&c.Encryption)
 	k.listeners(c)
 }
 
