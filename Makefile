@@ -7,7 +7,7 @@ GO ?= go
 SOAK ?= 1h
 SEEDS ?= 500
 # Where concurrency is the point, the race detector runs.
-RACE = ./internal/journal/... ./internal/engine/... ./internal/nfs/... ./internal/nfsclient/... ./internal/replica/... ./internal/control/... ./internal/region/...
+RACE = ./internal/seal ./internal/journal/... ./internal/engine/... ./internal/nfs/... ./internal/nfsclient/... ./internal/replica/... ./internal/control/... ./internal/region/...
 
 .PHONY: test unit race e2e lint bench soak nightly
 
@@ -29,7 +29,7 @@ lint:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test
-	$(GO) test -run '^$$' -bench . -benchtime 2s -timeout 60m ./internal/journal ./internal/nfs
+	$(GO) test -run '^$$' -bench . -benchtime 2s -timeout 60m ./internal/seal ./internal/journal ./internal/nfs
 	$(GO) test -run '^$$' -bench Overwrite -benchtime 1x -timeout 60m ./internal/engine
 
 soak:

@@ -49,11 +49,14 @@ func TestTheSuiteEncrypted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-test.run", "Model|Crash|Fault|Fail|Replica|Stage|Bootstrap|Resync|Checkpoint|Salvage|Clean|Check|Repair|Reopen|Full",
-		"-test.skip", "DamageDoesNotStopTheCleaner|AReplicaRepairsDamage|SalvageHoldsWhatIsLeft|SuiteEncrypted"}
+	tests := "Model|Crash|Fault|Fail|Replica|Stage|Bootstrap|Resync|Checkpoint|Salvage|Clean|Check|Repair|Reopen|Full"
+	args := []string{"-test.skip", "DamageDoesNotStopTheCleaner|AReplicaRepairsDamage|SalvageHoldsWhatIsLeft|SuiteEncrypted"}
 	if testing.Short() {
+		// The run that looks for races: what runs beside each other.
+		tests = "Beside|Concurrent|Bootstrap"
 		args = append(args, "-test.short")
 	}
+	args = append(args, "-test.run", tests)
 	cmd := exec.CommandContext(t.Context(), self, args...)
 	cmd.Env = append(os.Environ(), encryptedRun+"="+testKMSKey)
 	out, err := cmd.CombinedOutput()
@@ -164,7 +167,11 @@ func (noKeys) Wrapper(arn string) (seal.Wrapper, error) {
 // TestCreationThatACrashCutShort: at any disk operation, what is there afterwards
 // opens, and is encrypted with the key that its envelope holds.
 func TestEncryptedCreationThatACrashCutShort(t *testing.T) {
-	for at := int64(1); ; at++ {
+	step := int64(1)
+	if testing.Short() {
+		step = 9
+	}
+	for at := int64(1); ; at += step {
 		mem := disk.NewMem()
 		faulty := disk.NewFaulty(mem)
 		var left *disk.Mem

@@ -130,7 +130,7 @@ func (k *kept) follow(j *Journal) (gone int, err error) {
 }
 
 func TestCleaningKeepsWhatIsNeeded(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range fewer(uint64(20), 3) {
 		mem := disk.NewMem()
 		k := newKept(seed)
 		j := mustCreate(t, tiny(mem))
@@ -194,11 +194,7 @@ func TestCleaningKeepsWhatIsNeeded(t *testing.T) {
 // A crash at each operation of a cleaning, with any part of what was not
 // synced, leaves all that is needed.
 func TestACrashWhileCleaningLosesNothing(t *testing.T) {
-	seeds := uint64(12)
-	if testing.Short() { // with the race detector, which makes it thirty times as slow
-		seeds = 1
-	}
-	for seed := range seeds {
+	for seed := range fewer(uint64(12), 1) {
 		for at := int64(1); ; at++ {
 			done, err := crashWhileCleaning(seed, at)
 			if err != nil {
@@ -277,7 +273,7 @@ func crashWhileCleaning(seed uint64, at int64) (done bool, err error) {
 func TestAFailedCleaningLosesNothing(t *testing.T) {
 	boom := errors.New("boom")
 	for _, op := range []disk.Op{disk.OpCreate, disk.OpWrite, disk.OpSync, disk.OpRename, disk.OpRemove, disk.OpRead} {
-		for n := int64(1); n < 40; n += 3 {
+		for n := int64(1); n < 40; n += fewer(int64(3), 13) {
 			faulty := disk.NewFaulty(disk.NewMem())
 			k := newKept(uint64(n))
 			j := mustCreate(t, tiny(faulty))

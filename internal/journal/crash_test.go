@@ -141,11 +141,7 @@ func crashOnce(seed uint64, mem *disk.Mem, c *crashRun) (*disk.Mem, error) {
 }
 
 func TestCrashesLoseNothingAcknowledged(t *testing.T) {
-	seeds := uint64(100)
-	if testing.Short() {
-		seeds = 20
-	}
-	for seed := range seeds {
+	for seed := range fewer(uint64(100), 5) {
 		c := &crashRun{rng: rand.New(rand.NewPCG(seed, 0)), h: newHistory(), put: map[fs.Addr]byte{}}
 		mem := disk.NewMem()
 		if err := Create(tiny(mem)); err != nil {
@@ -165,7 +161,7 @@ func TestCrashesLoseNothingAcknowledged(t *testing.T) {
 // it believes that the disk has it. What recovery then publishes as durable
 // must survive a power cut right afterwards.
 func TestRecoveryMakesDurableWhatItPublishes(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range fewer(uint64(60), 5) {
 		c := &crashRun{rng: rand.New(rand.NewPCG(seed, 1)), h: newHistory(), put: map[fs.Addr]byte{}}
 		mem := disk.NewMem()
 		if err := Create(tiny(mem)); err != nil {

@@ -157,10 +157,7 @@ func offsets(rng *rand.Rand, b []byte, more int) []int {
 func TestFlippedBitsAreReportedOrHarmless(t *testing.T) {
 	f, h, _ := filled(t, true)
 	rng := rand.New(rand.NewPCG(4, 4))
-	step := 3
-	if testing.Short() {
-		step = 40
-	}
+	step := fewer(3, 40)
 	for _, name := range f.names {
 		for i, at := range offsets(rng, f.files[name], 300) {
 			if i%step != 0 {
@@ -182,10 +179,7 @@ func TestFlippedBitsBeyondTheClaimShortenTheTail(t *testing.T) {
 		t.Fatal("everything is claimed")
 	}
 	rng := rand.New(rand.NewPCG(5, 5))
-	shorter, each := 0, 60
-	if testing.Short() {
-		each = 5
-	}
+	shorter, each := 0, fewer(60, 5)
 	for _, name := range f.names {
 		for range each {
 			at := rng.IntN(len(f.files[name]))

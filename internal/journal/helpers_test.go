@@ -134,6 +134,16 @@ func randomPayload(rng *rand.Rand) []byte {
 	return b
 }
 
+// fewer is how many of something a test does: with -short, which goes with the
+// race detector, a part. (It makes what runs alone thirty times as slow, and
+// finds nothing in it.)
+func fewer[T int | int64 | uint64](all, short T) T {
+	if testing.Short() {
+		return short
+	}
+	return all
+}
+
 var noDeadline = context.Background()
 
 // kill ends a journal as the death of its process would: nothing more is
