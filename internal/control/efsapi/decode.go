@@ -3,93 +3,28 @@ package efsapi
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/holdfast-fs/holdfast/internal/control/strictjson"
 )
 
-// maxDepth bounds the nesting of a body: Destinations is an array of objects in
-// an object; the rest is room for what we refuse by name.
-const maxDepth = 8
+// bodyLimits: Destinations is an array of objects in an object; the rest is room
+// for what is refused by name.
+var bodyLimits = strictjson.Limits{Bytes: maxBodyBytes, Depth: 8}
 
-// decodeObject reads a body that must be one JSON object, or empty. encoding/json
-// alone would take the last of two equal keys and match keys in any case; a
-// request must mean one thing only.
+// decodeObject reads a body that must be one JSON object, or empty.
 func decodeObject(body []byte) (map[string]any, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return map[string]any{}, nil
 	}
-	if !utf8.Valid(body) {
-		return nil, badRequest("the body is not valid UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	v, err := decodeValue(d, 0)
+	m, err := strictjson.Object(body, bodyLimits)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, badRequest("the body has more than one JSON value")
-	}
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, badRequest("the body must be a JSON object")
+		return nil, badRequest("the body %s", err)
 	}
 	return m, nil
 }
-
-func decodeValue(d *json.Decoder, depth int) (any, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, badJSON(err)
-	}
-	delim, nested := t.(json.Delim)
-	switch {
-	case !nested:
-		return t, nil
-	case depth >= maxDepth:
-		return nil, badRequest("the body is nested deeper than %d levels", maxDepth)
-	case delim == '{':
-		return decodeMembers(d, depth)
-	}
-	list := []any{}
-	for d.More() {
-		v, err := decodeValue(d, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, badJSON(err)
-	}
-	return list, nil
-}
-
-func decodeMembers(d *json.Decoder, depth int) (any, error) {
-	m := map[string]any{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return nil, badJSON(err)
-		}
-		key, _ := t.(string)
-		if _, twice := m[key]; twice {
-			return nil, badRequest("the member %.60q is given twice", key)
-		}
-		if m[key], err = decodeValue(d, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, badJSON(err)
-	}
-	return m, nil
-}
-
-func badJSON(err error) error { return badRequest("the body is not JSON: %s", err) }
 
 // members reads the members of an object. The first problem sticks; done also
 // finds members that nobody asked for. null counts as absent.
