@@ -36,6 +36,7 @@ const (
 	CodeTargetState           = "IncorrectMountTargetState"
 	CodeSubnetNotFound        = "SubnetNotFound"
 	CodeUnsupportedZone       = "UnsupportedAvailabilityZone"
+	CodeThroughputLimit       = "ThroughputLimitExceeded"
 )
 
 // Error is a refusal with its EFS error type. Message is for the operator: what

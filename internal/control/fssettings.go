@@ -229,7 +229,7 @@ func (c *Control) changeSettings(ref string, fn func(f *FileSystem, s *fsSetting
 	case errors.Is(err, errNotOpen), errors.Is(err, fs.ErrDelay):
 		return refuse(CodeIncorrectState, "File system '%s' cannot be changed now: it is being opened, or waits to hear from the other region whether it was superseded. Try again; the log of holdfast says more.", f.ID)
 	case errors.Is(err, fs.ErrROFS):
-		return refuse(CodeIncorrectState, "File system '%s' is read-only, a replica or superseded by one: its access points and its policy are those of the other region's file system. Change them there, or end the replication first.", f.ID)
+		return refuse(CodeIncorrectState, "File system '%s' is read-only, a replica or superseded by one: its access points and its policy are those of the other region's file system: set them there, or end the replication first (DeleteReplicationConfiguration).", f.ID)
 	case errors.Is(err, fs.ErrNoSpace):
 		return refuse(CodeInternal, "File system '%s' cannot be changed: the disk of region %s is full. Make room, then try again.", f.ID, c.cfg.Region)
 	}

@@ -91,7 +91,7 @@ func (c *Control) CreateMountTarget(ctx context.Context, r CreateMountTargetRequ
 func (c *Control) placeMountTarget(s *state, fsID string, r CreateMountTargetRequest) (string, error) {
 	subnet, ok := c.subnet(r.SubnetID)
 	if !ok {
-		return "", refuse(CodeSubnetNotFound, "The subnet ID '%s' does not exist. The configuration of region %s has: %s", r.SubnetID, c.cfg.Region, c.subnetList())
+		return "", refuse(CodeSubnetNotFound, "The subnet ID '%s' does not exist: choose one of the configuration of region %s, which has: %s", r.SubnetID, c.cfg.Region, c.subnetList())
 	}
 	if len(s.mountTargets) >= MaxMountTargets {
 		return "", refuse(CodeInterfaceLimit, "region %s has %d mount targets, the limit; delete one first", c.cfg.Region, MaxMountTargets)
@@ -104,10 +104,10 @@ func (c *Control) placeMountTarget(s *state, fsID string, r CreateMountTargetReq
 			continue
 		}
 		if m.SubnetID == subnet.ID || other.AvailabilityZone == subnet.AvailabilityZone {
-			return "", refuse(CodeMountTargetConflict, "mount target already exists in this AZ: %s of file system %s is in %s", m.ID, fsID, subnet.AvailabilityZone)
+			return "", refuse(CodeMountTargetConflict, "mount target already exists in this AZ: %s of file system %s is in %s; use it, or choose a subnet in another zone", m.ID, fsID, subnet.AvailabilityZone)
 		}
 		if other.VPCID != subnet.VPCID && other.ID != "" {
-			return "", refuse(CodeMountTargetConflict, "requested subnet for new mount target is not in the same VPC as existing mount targets: %s is in %s, %s in %s", subnet.ID, subnet.VPCID, m.ID, other.VPCID)
+			return "", refuse(CodeMountTargetConflict, "requested subnet for new mount target is not in the same VPC as existing mount targets: %s is in %s, %s in %s; choose a subnet of the same VPC, or delete the others first", subnet.ID, subnet.VPCID, m.ID, other.VPCID)
 		}
 	}
 	if r.IPAddress != "" {
@@ -119,7 +119,7 @@ func (c *Control) placeMountTarget(s *state, fsID string, r CreateMountTargetReq
 func checkAddress(subnet Subnet, ip string, used map[string]string) error {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil || !isHost(subnet.CIDR, addr) {
-		return refuse(CodeBadRequest, "IpAddress %q is no host address of subnet %s (%s)", ip, subnet.ID, subnet.CIDR)
+		return refuse(CodeBadRequest, "IpAddress %q is no host address of subnet %s (%s): give one, or none for the lowest that is free", ip, subnet.ID, subnet.CIDR)
 	}
 	if by := used[ip]; by != "" {
 		return refuse(CodeIPAddressInUse, "IpAddress %s is used by mount target %s: name another one or none", ip, by)
@@ -228,7 +228,7 @@ func oneTarget(s *state, id string) ([]*MountTarget, error) {
 	if !mountTargetPattern.MatchString(id) {
 		return nil, refuse(CodeBadRequest, "%.60q is no mount target id: give one such as fsmt-0123456789abcdef0", id)
 	}
-	return nil, refuse(CodeMountTargetNotFound, "Mount target '%s' does not exist.", id)
+	return nil, refuse(CodeMountTargetNotFound, "Mount target '%s' does not exist: see DescribeMountTargets for those that do.", id)
 }
 
 // DeleteMountTarget closes the address and breaks what is mounted through it.

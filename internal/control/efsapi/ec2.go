@@ -47,7 +47,7 @@ func (h *handler) serveEC2(w http.ResponseWriter, r *http.Request, c *call, body
 		"DescribeSubnets": l.subnets, "DescribeSecurityGroups": l.securityGroups, "DescribeAvailabilityZones": l.zones}
 	answer := answers[form.Get("Action")]
 	if answer == nil {
-		h.failEC2(w, r, ec2Refuse("InvalidAction", "The action %.60q is not valid for this endpoint: Holdfast answers DescribeSubnets, DescribeSecurityGroups and DescribeAvailabilityZones of EC2, and the EFS API", form.Get("Action")))
+		h.failEC2(w, r, ec2Refuse("InvalidAction", "The action %.60q is not valid for this endpoint: use DescribeSubnets, DescribeSecurityGroups and DescribeAvailabilityZones of EC2, or the EFS API", form.Get("Action")))
 		return
 	}
 	result, err := answer(c.id)
@@ -62,14 +62,14 @@ func (h *handler) serveEC2(w http.ResponseWriter, r *http.Request, c *call, body
 func ec2Form(r *http.Request, body []byte) (url.Values, error) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, ec2Refuse("MalformedQueryString", "the body is no form: %s", err)
+		return nil, ec2Refuse("MalformedQueryString", "the body is no form: %s; encode its parameters", err)
 	}
 	for k, v := range r.URL.Query() {
 		form[k] = append(form[k], v...)
 	}
 	for k, v := range form {
 		if len(v) > 1 {
-			return nil, ec2Refuse("InvalidParameterCombination", "the parameter %.60q is given %d times", k, len(v))
+			return nil, ec2Refuse("InvalidParameterCombination", "the parameter %.60q is given %d times: give it once", k, len(v))
 		}
 	}
 	return form, nil
@@ -95,7 +95,7 @@ func (l *lookup) match(fields map[string]string) (bool, error) {
 		name := l.form.Get(at + ".Name")
 		have, known := fields[name]
 		if !known && name != "tag-key" && !strings.HasPrefix(name, "tag:") { // nothing here has tags
-			return false, ec2Refuse("InvalidParameterValue", "The filter '%.60s' is invalid", name)
+			return false, ec2Refuse("InvalidParameterValue", "The filter '%.60s' is invalid: use another one, such as vpc-id", name)
 		}
 		fits = fits && known && slices.ContainsFunc(l.list(at+".Value"), func(p string) bool { return wildcard(p, have) })
 	}
@@ -140,7 +140,7 @@ func wanted[T any](l *lookup, items []T, ids []string, missing string, fields fu
 	}
 	for _, id := range ids {
 		if !found[id] {
-			return nil, ec2Refuse(missing, "The ID '%.60s' does not exist in the configuration of region %s", id, l.network.Region)
+			return nil, ec2Refuse(missing, "The ID '%.60s' does not exist in the configuration of region %s: call without it to see those that do", id, l.network.Region)
 		}
 	}
 	return all, nil
@@ -268,7 +268,7 @@ func (l *lookup) zones(requestID string) (any, error) {
 	})
 	for _, id := range ids {
 		if !slices.ContainsFunc(zones, func(z zoneXML) bool { return z.ID == id }) {
-			return nil, ec2Refuse("InvalidParameterValue", "Invalid availability zone-id: [%.60s]", id)
+			return nil, ec2Refuse("InvalidParameterValue", "Invalid availability zone-id: [%.60s]; call without it to see those of the configuration", id)
 		}
 	}
 	all = slices.DeleteFunc(all, func(z zoneXML) bool { return len(ids) > 0 && !slices.Contains(ids, z.ID) })

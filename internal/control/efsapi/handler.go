@@ -94,7 +94,11 @@ func (h *handler) routes() {
 		h.byPattern[pattern] = o
 		h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := r.Context().Value(bodyKey{}).([]byte)
-			result, err := o.do(r, body)
+			var result any
+			err := o.in.check(r, body)
+			if err == nil {
+				result, err = o.do(r, body)
+			}
 			if err != nil {
 				h.fail(w, r, err)
 				return
@@ -132,9 +136,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, pattern := h.mux.Handler(r)
-	if pattern == "" || path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") {
-		h.fail(rec, r, &control.Error{Code: "UnknownOperationException",
-			Message: fmt.Sprintf("%s %.200s is no operation of the EFS API 2015-02-01", r.Method, r.URL.EscapedPath())})
+	o, known := h.byPattern[pattern]
+	if pattern == "" || path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") || known && o.method != r.Method { // the mux takes HEAD for GET
+		h.fail(rec, r, denied("UnknownOperationException", "%s %.200s is no operation of the EFS API 2015-02-01: correct the method and the path", cut(r.Method, 16), r.URL.EscapedPath()))
 		return
 	}
 	if err := h.authorise(r, c, pattern); err != nil {
@@ -155,7 +159,7 @@ func (h *handler) authorise(r *http.Request, c *call, pattern string) error {
 	if c.role.covers(o.needs) {
 		return nil
 	}
-	return denied("AccessDeniedException", "User: %s is not authorized to perform: %s:%s: its role in the configuration of region %s is %s, and the call needs %s",
+	return denied("AccessDeniedException", "User: %s is not authorized to perform: %s:%s: its role in the configuration of region %s is %s, and the call needs %s: use a credential with that role",
 		c.accessKey, signingName, o.name, h.cfg.Region, c.role, o.needs)
 }
 
@@ -173,9 +177,9 @@ func extensionOperation(method string) operation {
 func bodyError(err error) error {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return badRequest("the body is larger than %d bytes, more than any request of the EFS API", maxBodyBytes)
+		return badRequest("the body is larger than %d bytes: send less; no request of the EFS API needs as much", maxBodyBytes)
 	}
-	return badRequest("the body cannot be read: %s", err)
+	return badRequest("the body cannot be read: %s; send it again", err)
 }
 
 // requestID is a random UUID, as AWS gives it.

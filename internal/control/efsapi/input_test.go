@@ -25,20 +25,22 @@ type api struct {
 	t      testing.TB
 	h      http.Handler
 	region *controltest.Region
+	west   *controltest.Region // its peer
+	world  *controltest.World
 	now    time.Time
 	audit  []efsapi.AuditRecord
 }
 
 func newAPI(t testing.TB) *api {
 	t.Helper()
-	_, _, regions := controltest.NewRegions(3, "us-east-1", "us-west-2")
+	world, _, regions := controltest.NewRegions(3, "us-east-1", "us-west-2")
 	for _, r := range regions {
 		if err := r.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = r.Control.Close() })
 	}
-	a := &api{t: t, region: regions[0], now: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
+	a := &api{t: t, region: regions[0], west: regions[1], world: world, now: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
 	h, err := efsapi.New(efsapi.Config{Control: regions[0].Control, Region: "us-east-1", Now: func() time.Time { return a.now },
 		Rand: controltest.NewRand(1, 1), Credentials: []efsapi.Credential{{AccessKey: accessKey, SecretKey: secretKey}},
 		Audit: func(r efsapi.AuditRecord) { a.audit = append(a.audit, r) }})
@@ -102,6 +104,7 @@ func checkError(t testing.TB, w *httptest.ResponseRecorder, what, code string) {
 	if got != code {
 		t.Errorf("%s: %s (%s), want %s", what, got, body.Message, code)
 	}
+	checkTold(t, what, w, "")
 }
 
 func long(n int) string { return strings.Repeat("x", n) }

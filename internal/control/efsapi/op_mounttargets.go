@@ -30,7 +30,7 @@ func parseCreateMountTarget(body []byte) (req control.CreateMountTargetRequest, 
 	if t := o.text("IpAddressType", ruleAddressType); t != "" && t != "IPV4_ONLY" {
 		o.fail("IpAddressType %s is not offered by this release of Holdfast: mount targets have IPv4 addresses; leave it out", t)
 	}
-	if o.text("Ipv6Address", ruleAny) != "" {
+	if o.text("Ipv6Address", &textRule{min: 3, max: 39, help: "an IPv6 address of the subnet"}) != "" {
 		o.fail("Ipv6Address is not offered by this release of Holdfast: mount targets have IPv4 addresses; leave it out")
 	}
 	req.SecurityGroups = o.securityGroups()

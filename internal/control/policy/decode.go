@@ -38,16 +38,16 @@ func texts(at string, v any) ([]string, error) {
 		list = []any{v}
 	}
 	if len(list) == 0 {
-		return nil, invalid("%s must not be empty", at)
+		return nil, invalid("%s must not be empty: give at least one", at)
 	}
 	var all []string
 	for _, v := range list {
 		s, ok := v.(string)
 		switch {
 		case !ok:
-			return nil, invalid("%s must be a string or an array of strings", at)
+			return nil, invalid("%s is no text: give a string or an array of strings", at)
 		case strings.Contains(s, "${"):
-			return nil, invalid("%s %.100q: policy variables are not offered by this release of Holdfast", at, s)
+			return nil, invalid("%s %.100q: policy variables are not offered by this release of Holdfast: write the value", at, s)
 		}
 		all = append(all, s)
 	}
