@@ -71,6 +71,14 @@ func asError(err error) error {
 	return &Error{Code: CodeInternal, Message: err.Error()}
 }
 
+// undecided reports whether the other region may have carried out a call that
+// failed: its answer did not arrive, or tells of a fault there, in the middle of
+// which nobody knows what its catalog keeps.
+func undecided(err error) bool {
+	p, refused := refusedByPeer(err)
+	return err != nil && (!refused || p.Code == CodeInternal)
+}
+
 // refusedByPeer reports whether the other region answered, with a refusal.
 func refusedByPeer(err error) (*PeerError, bool) {
 	var p *PeerError
