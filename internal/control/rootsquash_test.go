@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/holdfast-fs/holdfast/internal/control"
 )
@@ -30,6 +31,7 @@ func TestRootSquashReachesTheListenerAndSurvivesARestart(t *testing.T) {
 		}
 		p.east.Config.RootSquash = true // for those without a setting of their own
 		l = p.withListeners()
+		synctest.Wait() // the start does not wait for mount targets
 		if got := l.admitted(one.ID).Squash; got != want {
 			t.Errorf("after a restart, the listener has %s", got)
 		}
