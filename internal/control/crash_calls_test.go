@@ -307,7 +307,7 @@ func (p *pair) shown() string {
 			}
 			for _, m := range mounts {
 				squash, own, _ := r.Control.DescribeRootSquash(m.ID)
-				fmt.Fprintf(&b, "  %s %s %s %v %v %v\n", m.ID, m.State, m.IPAddress, m.SecurityGroups, squash, own)
+				fmt.Fprintf(&b, "  %s %s %v %v %v %v\n", m.ID, m.State, m.Addresses(), m.SecurityGroups, squash, own)
 			}
 			points, _, err := r.Control.PageOfAccessPoints(f.ID, "", 100)
 			if err != nil {

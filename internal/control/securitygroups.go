@@ -145,7 +145,7 @@ type Admission struct {
 
 // Admits tells whether a connection from an address is to be accepted.
 func (a Admission) Admits(ip netip.Addr) bool {
-	ip = ip.Unmap()
+	ip = ip.Unmap().WithZone("") // a network has no zone
 	return a.Everybody || slices.ContainsFunc(a.From, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 

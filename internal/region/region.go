@@ -256,7 +256,7 @@ func (r *Region) listen() (map[string]net.Listener, error) {
 func subnets(cfg *config.Config) []control.Subnet {
 	l := make([]control.Subnet, 0, len(cfg.Subnets))
 	for _, s := range cfg.Subnets {
-		l = append(l, control.Subnet{ID: s.ID, CIDR: s.Prefix(), AvailabilityZone: s.AvailabilityZone, AvailabilityZoneID: s.AvailabilityZoneID, VPCID: s.VPCID})
+		l = append(l, control.Subnet{ID: s.ID, CIDR: s.Prefix(), IPv6CIDR: s.IPv6Prefix(), AvailabilityZone: s.AvailabilityZone, AvailabilityZoneID: s.AvailabilityZoneID, VPCID: s.VPCID})
 	}
 	return l
 }

@@ -65,7 +65,8 @@ var bases = map[string][]members{
 	"CreateReplicationConfiguration":    {{"SourceFileSystemId": "{plain}", "Destinations": []any{sample["DestinationToCreate"]}}},
 	"DescribeReplicationConfigurations": {{}},
 	"DeleteReplicationConfiguration":    {{"SourceFileSystemId": "{src}"}},
-	"CreateMountTarget":                 {{"FileSystemId": "{plain}", "SubnetId": subnetA}},
+	"CreateMountTarget": {{"FileSystemId": "{plain}", "SubnetId": subnetA}, {"FileSystemId": "{plain}", "SubnetId": subnetA, "IpAddressType": "IPV4_ONLY"},
+		{"FileSystemId": "{plain}", "SubnetId": subnetA, "IpAddressType": "DUAL_STACK", "Ipv6Address": "fd00:a::8"}},
 	"DescribeMountTargets":              {{"FileSystemId": "{fs}"}, {"MountTargetId": "{mt}"}, {"AccessPointId": "{ap}"}},
 	"DeleteMountTarget":                 {{"MountTargetId": "{mt}"}},
 	"DescribeMountTargetSecurityGroups": {{"MountTargetId": "{mt}"}},
@@ -114,7 +115,7 @@ var texts = map[string]struct {
 	"CreationToken":        {[]string{"é", "a\nb"}, []string{"\n"}, xs},
 	"FileSystemId":         {[]string{"fs-01234567", "fs-" + hex40}, []string{"fs-0123456", "fs-" + hex40 + "0", "fs-0123456G", "fsap-0123456789abcdef0", "fs-01234567\n", "arn:aws:s3:::file-system/fs-01234567", "*"}, arnOf("file-system/fs-01234567")},
 	"IpAddress":            {[]string{"127.10.0.9"}, []string{"127.10.0", "127.10.0.9.9", "127.10.0.", "127.10.0.0x9", "localhost", "::ffff:1.2.3.4"}, nil},
-	"Ipv6Address":          {[]string{"fd00:a::9"}, []string{"nonsense", "127.10.0.9", "fd00:a::9%eth0", "fd00:a:::9"}, nil},
+	"Ipv6Address":          {[]string{"fd00:a::9", "FD00:000A:0000:0000:0000:0000:0000:0009"}, []string{"nonsense", "127.10.0.9", "fd00:a::9%eth0", "fd00:a:::9", "fd00:b::9", "fd00:a::", "::ffff:127.10.0.9"}, nil},
 	"KmsKeyId":             {[]string{"alias/x"}, []string{"x", "alias/", "alias/a b", "arn:aws:kms:us-east-1:1:key/x"}, func(n int) string { return "alias/" + strings.Repeat("x", n-6) }},
 	"Marker":               {[]string{"é", "a\nb", "fs-00000000", "../..", "%00"}, []string{"\n"}, xs},
 	"MountTargetId":        {[]string{"fsmt-01234567", "fsmt-" + hex40}, []string{"fsmt-0123456", "fsmt-" + hex40 + "0", "fs-0123456789abcdef0", "fsmt-01234567\n", "arn:aws:elasticfilesystem:us-east-1:123456789012:mount-target/fsmt-01234567"}, nil},
@@ -164,10 +165,7 @@ var otherwise = map[string]string{
 	"CreateReplicationConfiguration.Destinations[0].AvailabilityZoneName=*":               "UnsupportedAvailabilityZone",
 	"CreateReplicationConfiguration.Destinations[0].KmsKeyId=*":                           "*",
 	"CreateReplicationConfiguration.Destinations[0].RoleArn=*":                            "BadRequest",
-	"CreateReplicationConfiguration.Destinations[0].FileSystemId=*":                       "*", // BadRequest for one of an account that is no 12 digits
-	"CreateMountTarget.Ipv6Address=*":                                                     "BadRequest",
-	"CreateMountTarget.IpAddressType=IPV6_ONLY":                                           "BadRequest",
-	"CreateMountTarget.IpAddressType=DUAL_STACK":                                          "BadRequest",
+	"CreateReplicationConfiguration.Destinations[0].FileSystemId=*":                       "*",                          // BadRequest for one of an account that is no 12 digits
 	"CreateMountTarget.SecurityGroups=100 times":                                          "SecurityGroupLimitExceeded", // EFS's limit is 5
 	"ModifyMountTargetSecurityGroups.SecurityGroups=100 times":                            "SecurityGroupLimitExceeded",
 	"PutLifecycleConfiguration.LifecyclePolicies=3 times":                                 "BadRequest",

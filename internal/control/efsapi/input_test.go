@@ -193,7 +193,7 @@ func TestBadBodiesAreBadRequests(t *testing.T) {
 		{"POST", "/mount-targets", mount(`"IpAddress":"127.10.0.999"`), "BadRequest"},
 		{"POST", "/mount-targets", mount(`"IpAddress":"localhost"`), "BadRequest"},
 		{"POST", "/mount-targets", mount(`"Ipv6Address":"::1"`), "BadRequest"},
-		{"POST", "/mount-targets", mount(`"IpAddressType":"DUAL_STACK"`), "BadRequest"},
+		{"POST", "/mount-targets", mount(`"IpAddressType":"IPV6_ONLY","IpAddress":"127.10.0.9"`), "BadRequest"},
 		{"POST", "/mount-targets", mount(`"SecurityGroups":["sg-00000001"]`), "SecurityGroupNotFound"},
 		{"POST", "/mount-targets", mount(`"SecurityGroups":["x"]`), "BadRequest"},
 		{"POST", "/mount-targets", mount(`"SecurityGroups":"sg"`), "BadRequest"},

@@ -67,6 +67,7 @@ var (
 		form: regexp.MustCompile(`^sg-[0-9a-f]{8,40}$`)}
 	ruleIP = &textRule{min: 7, max: 15, help: "an IPv4 address of the subnet",
 		form: regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$`)}
+	ruleIPv6   = &textRule{min: 3, max: 39, help: "an IPv6 address of the subnet"}
 	ruleRegion = &textRule{min: 1, max: 64, help: "a region such as us-east-1",
 		form: regexp.MustCompile(`^[a-z]{2}-((iso[a-z]{0,1}-)|(gov-)){0,1}[a-z]+-{0,1}[0-9]{0,1}$`)}
 	ruleTagKey = &textRule{min: 1, max: 128, help: "letters, digits, spaces and _ . : / = + - @, not beginning with aws:",
