@@ -219,7 +219,7 @@ func (r *Region) start(ctx context.Context, spawn func(string, func(context.Cont
 		return err
 	}
 	spawn("scrub", newScrubber(r.volumes, r.peers.fetchRun, *r.cfg.Scrub.BytesPerSecond, r.log, r.registry).run)
-	spawn(keyAPI, serveHTTP(ls[keyAPI], &http.Server{Handler: api, ErrorLog: quiet(r.log)}))
+	spawn(keyAPI, serveHTTP(ls[keyAPI], apiServer(api, r.log)))
 	spawn(keyNFS, func(ctx context.Context) error { return r.nfs.Serve(ctx, ls[keyNFS], r.sharedRoot()) })
 	return nil
 }

@@ -1,13 +1,15 @@
 package region
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/holdfast-fs/holdfast/internal/control"
+	"github.com/holdfast-fs/holdfast/internal/control/strictjson"
 	"github.com/holdfast-fs/holdfast/internal/nfs"
 )
 
@@ -53,7 +55,17 @@ func (r *Region) extension() http.Handler {
 	const path = extensionPrefix + "mount-targets/{id}/root-squash"
 	mux.HandleFunc("GET "+path, r.answerRootSquash)
 	mux.HandleFunc("PUT "+path, r.putRootSquash)
+	mux.HandleFunc(extensionPrefix, refuseUnknown)
 	return mux
+}
+
+// codeUnknown is the error of a call that is not offered.
+const codeUnknown = "UnknownOperationException"
+
+// refuseUnknown answers every other path and method.
+func refuseUnknown(w http.ResponseWriter, req *http.Request) {
+	sendRefusal(w, &control.Error{Code: codeUnknown, Message: fmt.Sprintf("%.16s %.200s is no call of Holdfast: use GET on %[3]sfile-systems/FS-ID, on its /hash and /salvage, and GET or PUT on %[3]smount-targets/FSMT-ID/root-squash",
+		req.Method, req.URL.EscapedPath(), extensionPrefix)})
 }
 
 func (r *Region) answerRootSquash(w http.ResponseWriter, req *http.Request) {
@@ -83,18 +95,25 @@ func (r *Region) putRootSquash(w http.ResponseWriter, req *http.Request) {
 
 func readRootSquash(body io.Reader) (control.RootSquash, error) {
 	var in RootSquashSetting
-	b, err := io.ReadAll(io.LimitReader(body, maxSettingBytes))
+	b, err := io.ReadAll(io.LimitReader(body, maxSettingBytes+1))
+	var given map[string]any
 	if err == nil {
-		d := json.NewDecoder(bytes.NewReader(b))
-		d.DisallowUnknownFields()
-		if err = d.Decode(&in); err == nil && d.More() {
-			err = errors.New("more than one JSON value")
+		given, err = strictjson.Object(b, strictjson.Limits{Bytes: maxSettingBytes, Depth: 1})
+	}
+	for name := range given { // encoding/json would take them in any case
+		if !slices.Contains([]string{"enabled", "anonymous_uid", "anonymous_gid", "source"}, name) {
+			err = fmt.Errorf("has a member %.60q that is not known", name)
+		}
+	}
+	if err == nil {
+		if err = json.Unmarshal(b, &in); err != nil {
+			err = fmt.Errorf("has a value of another type: %w", err)
 		}
 	}
 	const form = `give {"enabled": true}, with "anonymous_uid" and "anonymous_gid" if root is not to become 65534`
 	switch {
 	case err != nil:
-		return control.RootSquash{}, &control.Error{Code: control.CodeBadRequest, Message: "the body is no root squash setting: " + err.Error() + ": " + form}
+		return control.RootSquash{}, &control.Error{Code: control.CodeBadRequest, Message: "the body " + err.Error() + ": " + form}
 	case in.Enabled == nil:
 		return control.RootSquash{}, &control.Error{Code: control.CodeBadRequest, Message: "the body does not say whether root is squashed: " + form}
 	}
@@ -113,6 +132,7 @@ var statusOf = map[string]int{
 	control.CodeBadRequest:          http.StatusBadRequest,
 	control.CodeMountTargetNotFound: http.StatusNotFound,
 	control.CodeTargetState:         http.StatusConflict,
+	codeUnknown:                     http.StatusNotFound,
 }
 
 func sendRefusal(w http.ResponseWriter, err error) {

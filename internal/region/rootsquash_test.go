@@ -208,3 +208,35 @@ func TestRootSquashOfTheSharedAddress(t *testing.T) {
 		t.Error("root makes a directory although the configuration squashes it")
 	}
 }
+
+// TestCallsBeyondEFSAreStrict: their bodies mean one thing only, and what is not
+// offered is refused in the form of every other refusal.
+func TestCallsBeyondEFSAreStrict(t *testing.T) {
+	x := start(t, func(*config.Config) {})
+	f, err := x.control.CreateFileSystem(t.Context(), control.CreateFileSystemRequest{CreationToken: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := x.control.CreateMountTarget(t.Context(), control.CreateMountTargetRequest{FileSystemID: f.ID, SubnetID: x.cfg.Subnets[0].ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "mount-targets/" + m.ID + "/root-squash"
+	for _, body := range []string{``, `{`, `[]`, `{"enabled":true,"enabled":false}`, `{"enabled":true}]`, `{"enabled":true} {}`, `{"enabled":null}`, `{"enabled":1}`, `{"enabled":true,"colour":1}`, `{"Enabled":true}`, `{"enabled":false,"ENABLED":true}`,
+		`{"enabled":true,"anonymous_uid":-1}`, `{"enabled":true,"anonymous_uid":4294967296}`, `{"enabled":true,"anonymous_uid":1.5}`, `{"enabled":true,"anonymous_uid":[1]}`,
+		`{"enabled":true}` + strings.Repeat(" ", maxSettingBytes)} {
+		status, answer, err := x.call(config.RoleAdmin, "PUT", path, body)
+		if err != nil || status != http.StatusBadRequest || !strings.Contains(answer, "BadRequest") || !strings.Contains(answer, "give {") {
+			t.Errorf("%.60q: %d %s, %v", body, status, answer, err)
+		}
+	}
+	if squash, own, err := x.control.DescribeRootSquash(m.ID); err != nil || own || squash.Enabled {
+		t.Errorf("a refused setting is in force: %v, %v, %v", squash, own, err)
+	}
+	for _, c := range [][2]string{{"GET", "nothing"}, {"POST", path}, {"DELETE", path}, {"GET", "file-systems/"}, {"PUT", "file-systems/" + f.ID}, {"GET", "file-systems/" + f.ID + "/nothing"}} {
+		status, answer, err := x.call(config.RoleAdmin, c[0], c[1], "")
+		if err != nil || status != http.StatusNotFound || !strings.Contains(answer, codeUnknown) || !strings.Contains(answer, "use GET") {
+			t.Errorf("%v: %d %s, %v", c, status, answer, err)
+		}
+	}
+}

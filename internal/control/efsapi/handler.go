@@ -122,12 +122,17 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 	r = r.WithContext(withCall(r.Context(), c))
 	defer h.audit(rec, r, c)
+	auth, cred, err := h.identify(r)
+	if err != nil {
+		h.fail(rec, r, err)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	if err != nil {
 		h.fail(rec, r, bodyError(err))
 		return
 	}
-	if err := h.verify(r, body); err != nil {
+	if err := h.verify(r, body, auth, cred); err != nil {
 		h.fail(rec, r, err)
 		return
 	}

@@ -116,22 +116,25 @@ func (h *handler) authorizationOf(r *http.Request) (*authorization, error) {
 	return auth, nil
 }
 
-// verify says why a request is not from somebody who has a key, or nil.
-func (h *handler) verify(r *http.Request, body []byte) error {
+// identify finds who claims to have signed, before the body is looked at: a
+// stranger's is not even read. Whether the claim is true is for verify.
+func (h *handler) identify(r *http.Request) (*authorization, Credential, error) {
 	auth, err := h.authorizationOf(r)
 	if err != nil {
-		return err
+		return nil, Credential{}, err
 	}
 	cred, known := h.keys[auth.accessKey]
 	if !known {
-		return denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %.40q is not in the configuration of region %s; use one of api.credentials", auth.accessKey, h.cfg.Region)
+		return nil, cred, denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %.40q is not in the configuration of region %s; use one of api.credentials", auth.accessKey, h.cfg.Region)
 	}
 	if err := checkToken(cred, auth.token); err != nil {
-		return err
+		return nil, cred, err
 	}
-	if err := h.checkScope(r, auth); err != nil {
-		return err
-	}
+	return auth, cred, h.checkScope(r, auth)
+}
+
+// verify says why a request is not from somebody who has a key, or nil.
+func (h *handler) verify(r *http.Request, body []byte, auth *authorization, cred Credential) error {
 	for _, order := range queryOrders {
 		want, err := signatureOf(r, body, auth, cred.SecretKey, order)
 		if err != nil {
