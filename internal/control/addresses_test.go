@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -77,4 +78,54 @@ func TestAdmissionOfIPv6(t *testing.T) {
 			t.Errorf("%s is admitted: %v", ip, got)
 		}
 	}
+}
+
+// TestOneVPCForEachFileSystem: all mount targets of a file system are in one VPC.
+func TestOneVPCForEachFileSystem(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, p *pair) {
+		const elsewhere = "subnet-0000000000000009c"
+		p.east.Config.Subnets = append(p.east.Config.Subnets, control.Subnet{ID: elsewhere, CIDR: netip.MustParsePrefix("127.12.0.0/24"),
+			AvailabilityZone: "us-east-1c", AvailabilityZoneID: "az3", VPCID: "vpc-00000002"})
+		p.withListeners()
+		id, other := p.create(p.east, "a"), p.create(p.east, "b")
+		first, err := p.mount(id, "subnet-0000000000000001a", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.mount(id, elsewhere, "")
+		wantCode(t, "a second VPC", err, control.CodeMountTargetConflict)
+		if _, err := p.mount(other, elsewhere, ""); err != nil {
+			t.Errorf("another file system there: %v", err)
+		}
+		if err := p.east.Control.DeleteMountTarget(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.mount(id, elsewhere, ""); err != nil {
+			t.Errorf("after the other one is gone: %v", err)
+		}
+	})
+}
+
+func TestLimitOfMountTargets(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, p *pair) {
+		for i := range p.east.Config.Subnets {
+			p.east.Config.Subnets[i].CIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 20 + byte(i), 0, 0}), 16)
+		}
+		p.kill(p.east)
+		p.start(p.east)
+		for i := range control.MaxMountTargets / 2 {
+			id := p.create(p.east, fmt.Sprint(i))
+			for _, s := range p.east.Config.Subnets {
+				if _, err := p.mount(id, s.ID, ""); err != nil {
+					t.Fatalf("mount target %d: %v", 2*i, err)
+				}
+			}
+		}
+		id := p.create(p.east, "last")
+		_, err := p.mount(id, p.east.Config.Subnets[0].ID, "")
+		wantCode(t, "one more than the limit", err, control.CodeInterfaceLimit)
+		if all, err := p.east.Control.DescribeMountTargets(id, "", ""); len(all) != 0 || err != nil {
+			t.Errorf("it was made: %v, %v", all, err)
+		}
+	})
 }

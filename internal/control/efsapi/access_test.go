@@ -104,7 +104,7 @@ func staff(t *testing.T) (*api, map[efsapi.Role]aws.Credentials) {
 	}
 	all = append(all, efsapi.Credential{AccessKey: "ASIA0000000000000000", SecretKey: secretKey, SessionToken: "the/token+x="})
 	h, err := efsapi.New(efsapi.Config{Control: a.region.Control, Region: "us-east-1", Now: func() time.Time { return a.now },
-		Rand: controltest.NewRand(1, 1), Credentials: all, Audit: func(r efsapi.AuditRecord) { a.audit = append(a.audit, r) }})
+		Rand: controltest.NewRand(1, 1), Credentials: all, Audit: a.note})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type api struct {
 	west   *controltest.Region // its peer
 	world  *controltest.World
 	now    time.Time
+	mu     sync.Mutex // of audit
 	audit  []efsapi.AuditRecord
 }
 
@@ -43,12 +45,18 @@ func newAPI(t testing.TB) *api {
 	a := &api{t: t, region: regions[0], west: regions[1], world: world, now: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
 	h, err := efsapi.New(efsapi.Config{Control: regions[0].Control, Region: "us-east-1", Now: func() time.Time { return a.now },
 		Rand: controltest.NewRand(1, 1), Credentials: []efsapi.Credential{{AccessKey: accessKey, SecretKey: secretKey}},
-		Audit: func(r efsapi.AuditRecord) { a.audit = append(a.audit, r) }})
+		Audit: a.note})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.h = h
 	return a
+}
+
+func (a *api) note(r efsapi.AuditRecord) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.audit = append(a.audit, r)
 }
 
 func (a *api) sign(r *http.Request, body []byte, at time.Time) {
@@ -357,8 +365,7 @@ func FuzzRequest(f *testing.F) {
 		if err != nil || method == "" || r.Host != "efs.local" {
 			return
 		}
-		local := *a
-		local.t = t
+		local := &api{t: t, h: a.h, now: a.now}
 		local.sign(r, body, a.now)
 		w := local.do(r)
 		if w.Code >= 500 {
