@@ -96,6 +96,9 @@ var crashCalls = []crashCall{
 	{name: "HoldfastRootSquash", setup: withFile, call: func(p *pair, ids map[string]string) error {
 		return p.east.Control.SetRootSquash(p.t.Context(), ids["mt"], control.DefaultRootSquash(true))
 	}},
+	{name: "HoldfastRootSquash of a file system", setup: plain, call: func(p *pair, ids map[string]string) error {
+		return p.east.Control.SetFileSystemRootSquash(p.t.Context(), ids["fs"], true)
+	}},
 	{name: "CreateAccessPoint", setup: plain, call: func(p *pair, ids map[string]string) error {
 		_, err := p.east.Control.CreateAccessPoint(p.t.Context(), control.CreateAccessPointRequest{FileSystemID: ids["fs"], ClientToken: "t", Path: "/a"})
 		return err
@@ -320,7 +323,8 @@ func (p *pair) shown() string {
 				}
 			}
 			_, policy, _ := r.Control.DescribePolicy(f.ID)
-			fmt.Fprintf(&b, "  policy %s\n", policy)
+			squash, _ := r.Control.FileSystemRootSquash(f.ID)
+			fmt.Fprintf(&b, "  policy %s, root squash %v\n", policy, squash)
 			reps, _ := r.Control.DescribeReplications(f.ID)
 			for _, d := range reps {
 				fmt.Fprintf(&b, "  %s to %s in %s is %s %s\n", d.SourceID, d.DestinationID, d.DestRegion, d.Status, d.StatusMessage)

@@ -56,6 +56,7 @@ type fsSettings struct {
 	byToken map[string]string
 	policy  *filePolicy // nil: none
 	secret  []byte
+	squash  bool // root is nobody
 }
 
 // settingsCopies are the copies by file system.
@@ -128,12 +129,12 @@ func (s *fsSettings) refresh(from Settings, prefix string) error {
 
 func (s *fsSettings) readAll(from Settings, prefix string) error {
 	s.prefix, s.points, s.byToken, s.sorted = prefix, map[string]*AccessPoint{}, map[string]string{}, nil
-	s.policy, s.secret, s.version = nil, nil, 0
+	s.policy, s.secret, s.squash, s.version = nil, nil, false, 0
 	err := from.EachSetting(s.id, prefix+settingAccessPoint, s.take)
 	if err != nil {
 		return fmt.Errorf("read the access points of %s: %w", s.id, err)
 	}
-	return s.readSome(from, []string{prefix + settingPolicy, prefix + settingSecret})
+	return s.readSome(from, []string{prefix + settingPolicy, prefix + settingSecret, prefix + settingRootSquash})
 }
 
 func (s *fsSettings) readSome(from Settings, keys []string) error {
@@ -160,6 +161,8 @@ func (s *fsSettings) take(key string, value []byte) error {
 		s.policy = decodePolicy(value)
 	case key == settingSecret:
 		s.secret = slices.Clone(value)
+	case key == settingRootSquash:
+		s.squash = decodeRootSquash(value)
 	case strings.HasPrefix(key, settingAccessPoint):
 		s.takePoint(strings.TrimPrefix(key, settingAccessPoint), value)
 	}

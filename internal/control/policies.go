@@ -201,14 +201,19 @@ func (c *Control) ClientRights(fileSystemID string, w Client) Rights {
 	if err != nil {
 		return Rights{} // nobody comes in by a policy that cannot be read
 	}
-	p := s.currentPolicy()
+	rights := s.currentPolicy().rights(w, c.cfg.Now())
+	rights.Root = rights.Root && !s.rootSquashed()
+	return rights
+}
+
+// rights is what the policy says, nil for none; mostly it has said so before.
+func (p *filePolicy) rights(w Client, now time.Time) Rights {
 	switch {
 	case p == nil:
 		return Rights{true, true, true}
 	case p.broken != nil:
 		return Rights{}
 	}
-	now := c.cfg.Now()
 	if known, ok := p.decided.get(w, now); ok {
 		return known
 	}

@@ -240,3 +240,55 @@ func TestCallsBeyondEFSAreStrict(t *testing.T) {
 		}
 	}
 }
+
+// TestRootIsSquashedOnAFileSystem: at every address, with the next request of a
+// client that is there, and after a restart.
+func TestRootIsSquashedOnAFileSystem(t *testing.T) {
+	x := start(t, func(*config.Config) {})
+	ids := map[string]string{}
+	for _, token := range []string{"a", "b"} {
+		f, err := x.control.CreateFileSystem(t.Context(), control.CreateFileSystemRequest{CreationToken: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[token] = f.ID
+	}
+	m, err := x.control.CreateMountTarget(t.Context(), control.CreateMountTargetRequest{FileSystemID: ids["a"], SubnetID: x.cfg.Subnets[0].ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := x.root(net.JoinHostPort(m.IPAddress, strconv.Itoa(x.cfg.NFS.MountTargetPort)), "")
+	shared, other := x.root(x.cfg.NFS.Listen, "/"+ids["a"]), x.root(x.cfg.NFS.Listen, "/"+ids["b"])
+	for _, c := range []*nfsclient.Client{here, shared, other} {
+		if err := c.Mkdir(t.Context(), "/before"+ids["a"], 0o755); err != nil && c != shared {
+			t.Fatal(err)
+		}
+	}
+	path := "file-systems/" + ids["a"] + "/root-squash"
+	want := func(method, body string, status int, part string) {
+		t.Helper()
+		got, answer, err := x.call(config.RoleAdmin, method, path, body)
+		if err != nil || got != status || !strings.Contains(answer, part) {
+			t.Errorf("%s %s: %d %s, %v; want %d with %q", method, body, got, answer, err, status, part)
+		}
+	}
+	want("GET", "", 200, `{"enabled":false}`)
+	want("PUT", `{"enabled":true,"anonymous_uid":7}`, 400, "anonymous_uid")
+	want("PUT", `{"enabled":true}`, 200, `{"enabled":true}`)
+	for name, c := range map[string]*nfsclient.Client{"the mount target": here, "the shared address": shared} {
+		if err := c.Mkdir(t.Context(), "/d", 0o755); err == nil {
+			t.Errorf("at %s root makes a directory although it is squashed", name)
+		}
+	}
+	if err := other.Mkdir(t.Context(), "/d", 0o755); err != nil {
+		t.Errorf("another file system: %v", err)
+	}
+	want("PUT", `{"enabled":false}`, 200, `{"enabled":false}`)
+	if err := here.Mkdir(t.Context(), "/d", 0o755); err != nil {
+		t.Error(err)
+	}
+	got, answer, err := x.call(config.RoleAdmin, "GET", "file-systems/fs-00000000000000000/root-squash", "")
+	if err != nil || got != 404 || !strings.Contains(answer, "FileSystemNotFound") {
+		t.Errorf("a file system that is not there: %d %s, %v", got, answer, err)
+	}
+}
