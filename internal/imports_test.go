@@ -17,8 +17,9 @@ import (
 var allowed = map[string][]string{
 	"fs":                 {},
 	"disk":               {},
-	"journal":            {"fs", "disk"},
-	"engine":             {"fs", "disk", "journal"},
+	"seal":               {"fs", "disk"},
+	"journal":            {"fs", "disk", "seal"},
+	"engine":             {"fs", "disk", "seal", "journal"},
 	"engine/rules":       {"fs"},
 	"engine/tree":        {"fs", "disk", "engine/writeset"},
 	"engine/writeset":    {"fs"},

@@ -15,10 +15,12 @@ import (
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/engine"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 func newCheckCommand() *cobra.Command {
 	var fast, repair bool
+	var keys func() (seal.Keeper, error)
 	c := &cobra.Command{
 		Use:   "check DATA_DIR",
 		Short: "Check a stopped region's file systems; changes nothing without --repair",
@@ -27,9 +29,14 @@ func newCheckCommand() *cobra.Command {
 			"Exit status 1 when anything is damaged. What to do then: see docs/operations.md.\n" +
 			"With --repair, what follows from the rest of a tree (link counts, counters, lists, the second form of directory entries) is\n" +
 			"written anew, and each change is told. Lost or damaged data is not made up: another region has it, or a backup.",
-		Example: "  holdfast check /var/lib/holdfast/data\n  holdfast check --repair /var/lib/holdfast/data",
-		Args:    cobra.ExactArgs(1),
+		Example: "  holdfast check /var/lib/holdfast/data\n  holdfast check --repair /var/lib/holdfast/data\n" +
+			"  holdfast check --config /etc/holdfast/holdfast.yaml /var/lib/holdfast/data   # with encrypted file systems",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			unwrap, err := keys()
+			if err != nil {
+				return err
+			}
 			d := disk.Real()
 			dir := filepath.Join(args[0], "file-systems")
 			names, err := d.List(dir)
@@ -47,7 +54,7 @@ func newCheckCommand() *cobra.Command {
 				if !strings.HasPrefix(id, "fs-") {
 					continue
 				}
-				o := engine.Options{FS: d, Dir: filepath.Join(dir, id), ID: id, Now: time.Now, Rand: rand.Reader,
+				o := engine.Options{Keys: unwrap, FS: d, Dir: filepath.Join(dir, id), ID: id, Now: time.Now, Rand: rand.Reader,
 					Clean: engine.CleanOptions{Off: true}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 				r, err := engine.Check(o, !fast)
 				if err != nil {
@@ -70,6 +77,7 @@ func newCheckCommand() *cobra.Command {
 			return nil
 		},
 	}
+	keys = keysFlag(c)
 	c.Flags().BoolVar(&repair, "repair", false, "write anew what follows from the rest of a tree")
 	c.Flags().BoolVar(&fast, "fast", false, "do not read the bytes of every extent")
 	return c

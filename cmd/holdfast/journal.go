@@ -7,24 +7,46 @@ import (
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/journal"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 func newJournalCommand() *cobra.Command {
 	c := &cobra.Command{Use: "journal", Short: "Look into a journal offline"}
-	c.AddCommand(&cobra.Command{
+	c.AddCommand(newJournalDump(), newJournalVerify())
+	return c
+}
+
+func newJournalDump() *cobra.Command {
+	var keys func() (seal.Keeper, error)
+	c := &cobra.Command{
 		Use:     "dump DIR",
 		Short:   "Print segments, batches and records of a journal",
 		Example: "  holdfast journal dump data/file-systems/fs-0123456789abcdef0/journal-000001",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return journal.Dump(cmd.OutOrStdout(), disk.Real(), args[0])
+			key, err := journalKey(args[0], keys)
+			if err != nil {
+				return err
+			}
+			return journal.Dump(cmd.OutOrStdout(), disk.Real(), args[0], key)
 		},
-	}, &cobra.Command{
+	}
+	keys = keysFlag(c)
+	return c
+}
+
+func newJournalVerify() *cobra.Command {
+	var keys func() (seal.Keeper, error)
+	c := &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Check every checksum, chain and payload of a journal; changes nothing",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := journal.Verify(disk.Real(), args[0])
+			key, err := journalKey(args[0], keys)
+			if err != nil {
+				return err
+			}
+			r, err := journal.Verify(disk.Real(), args[0], key)
 			if err != nil {
 				return err
 			}
@@ -44,6 +66,7 @@ func newJournalCommand() *cobra.Command {
 			fmt.Fprintln(w, "everything verifies")
 			return nil
 		},
-	})
+	}
+	keys = keysFlag(c)
 	return c
 }

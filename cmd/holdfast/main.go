@@ -43,7 +43,7 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newInitCommand(), newServeCommand(), newCheckCommand(), newJournalCommand(),
+	root.AddCommand(newInitCommand(), newServeCommand(), newCheckCommand(), newJournalCommand(), newSalvageCommand(),
 		newLsCommand(), newCatCommand(), newPutCommand(), newGetCommand(), newDemoCommand())
 	return root
 }

@@ -94,6 +94,7 @@ func (k *checker) config(c *Config) {
 	k.replication(&c.Replication)
 	k.scrub(&c.Scrub)
 	k.journal(&c.Journal)
+	k.encryption(&c.Encryption)
 	k.listeners(c)
 }
 
@@ -233,7 +234,7 @@ func (k *checker) groups(all []SecurityGroup) {
 		for j, a := range g.Allow {
 			// One of IPv4 within IPv6 would admit nobody: addresses are compared as what they are.
 			if p, err := netip.ParsePrefix(a); err != nil || p != p.Masked() || p.Addr().Is4In6() {
-				k.bad(fmt.Sprintf("%s.allow[%d]", at, j), "%.60q is not valid: give a network without host bits, such as 10.0.0.0/8 or fd00:a::/64; 0.0.0.0/0 and ::/0 are everybody", a)
+				k.bad(fmt.Sprintf("%s.allow[%d]", at, j), "%.60q is not valid: give a network without host bits, such as 10.0.0.0/8 or fd00:a::/64, or 0.0.0.0/0 for everybody with IPv4 and ::/0 with IPv6", a)
 			}
 		}
 	}

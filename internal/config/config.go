@@ -28,6 +28,7 @@ type Config struct {
 	Replication    Replication     `yaml:"replication"`
 	Scrub          Scrub           `yaml:"scrub"`
 	Journal        Journal         `yaml:"journal"`
+	Encryption     Encryption      `yaml:"encryption"`
 }
 
 // API is the endpoint of the EFS API.
@@ -256,6 +257,9 @@ func (c *Config) setDefaults() {
 		g := &c.SecurityGroups[i]
 		setDefault(&g.Name, g.ID)
 		setDefault(&g.VPCID, defaultVPC)
+	}
+	for i := range c.Encryption.Keys {
+		setDefault(&c.Encryption.Keys[i].TimeoutSeconds, defaultKeyTimeout)
 	}
 	for i := range c.API.Credentials {
 		setDefault(&c.API.Credentials[i].Role, RoleAdmin)

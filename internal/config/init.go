@@ -85,6 +85,7 @@ func (s *Summary) Exports(r RegionSummary) []string {
 //	pki/ca.crt ca.key           the certificate authority
 //	pki/REGION.crt REGION.key   per region
 //	pki/nfs-ca.crt nfs-ca.key   the authority for encryption in transit
+//	keys/REGION.key             the key for encryption at rest
 //	credentials                 a key for the API, in the form of ~/.aws/credentials
 //
 // It overwrites nothing: when any of these exists, it changes nothing and says
@@ -110,7 +111,11 @@ func Init(dir string, regions []string, o Options) (*Summary, error) {
 		return nil, err
 	}
 	for i, region := range regions {
-		text := render(s.AccountID, regions, ports, i, o.mountTargetPort())
+		id, err := p.addKey(o.Rand, region)
+		if err != nil {
+			return nil, err
+		}
+		text := render(s.AccountID, regions, ports, i, o.mountTargetPort(), id)
 		if _, err := Parse([]byte(text), region+"/holdfast.yaml"); err != nil {
 			return nil, fmt.Errorf("the options lead to a configuration that is not valid: %w", err)
 		}
@@ -239,6 +244,18 @@ func (p *plan) addPKI(o Options, regions []string) error {
 		p.add("pki/"+r+".key", 0o600, string(pair.Key))
 	}
 	return nil
+}
+
+// addKey makes a region's key for encryption at rest, and an id for it.
+func (p *plan) addKey(rand io.Reader, region string) (id string, err error) {
+	b := make([]byte, 16+32)
+	if _, err := io.ReadFull(rand, b); err != nil {
+		return "", fmt.Errorf("read randomness for a key: %w", err)
+	}
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // a random UUID (RFC 9562, section 5.4)
+	id = fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
+	p.add("keys/"+region+".key", 0o600, fmt.Sprintf("# Wraps the data keys of encrypted file systems in %s: keep a copy elsewhere.\n# To rotate it, put a new one (openssl rand -hex 32) on a line above.\n%x\n", region, b[16:]))
+	return id, nil
 }
 
 // write checks that nothing is there, then writes everything. O_EXCL holds the

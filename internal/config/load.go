@@ -93,6 +93,9 @@ func (c *Config) resolve(dir string) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
+	for i := range c.Encryption.Keys {
+		c.Encryption.Keys[i].resolve(dir)
+	}
 }
 
 // line finds the line of a key such as "peer.peers[1].url", or of the deepest

@@ -16,7 +16,7 @@ func zoneID(region string, n int) string {
 
 // render writes the configuration of the i-th region, with the words that an
 // operator needs to change it.
-func render(account string, regions []string, ports []Ports, i, mountTargetPort int) string {
+func render(account string, regions []string, ports []Ports, i, mountTargetPort int, keyID string) string {
 	region, p := regions[i], ports[i]
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -72,6 +72,12 @@ func render(account string, regions []string, ports []Ports, i, mountTargetPort 
 	line("")
 	line("journal:")
 	line("  history_hours: %d # how long records of changes are kept", defaultHours)
+	line("")
+	line("# The keys that encrypted file systems (create-file-system --encrypted) are made")
+	line("# with. Keep a copy of the file elsewhere: without it their data is gone.")
+	line("encryption:")
+	line("  keys:")
+	line("    - id: %s\n      alias: alias/holdfast\n      file: ../keys/%s.key", keyID, region)
 	line("")
 	line("scrub:")
 	line("  bytes_per_second: %d # all data is read once a day to find damage; 0: never", defaultScrub)

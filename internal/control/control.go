@@ -43,6 +43,8 @@ type Config struct {
 	Subnets   []Subnet
 	// SecurityGroups are what mount targets may name.
 	SecurityGroups []SecurityGroup
+	// KMSKeys are what file systems can be encrypted with; the first is the default.
+	KMSKeys []KMSKey
 	// RootSquash is for mount targets that have no setting of their own.
 	RootSquash bool
 	Logger     *slog.Logger // nil: discard

@@ -50,10 +50,11 @@ func (u Upstream) sameAs(o Upstream) bool {
 // method is idempotent, so that a step that a crash interrupted can be taken
 // again; all may be called concurrently for different ids.
 type FileSystems interface {
-	// Create makes an empty writable file system of a new lineage.
-	Create(ctx context.Context, id string) (fs.Lineage, error)
+	// Create makes an empty writable file system of a new lineage, encrypted at rest
+	// with a data key that the KMS key with this ARN wraps, unless it is "".
+	Create(ctx context.Context, id, kmsKey string) (fs.Lineage, error)
 	// CreateDestination makes room for a replica that has no content yet.
-	CreateDestination(ctx context.Context, id string) error
+	CreateDestination(ctx context.Context, id, kmsKey string) error
 	// Open starts an existing file system in a role; a file system that was
 	// just created is opened too, before SetRole. Opening an open one in its
 	// role does nothing. up is only for RoleDestination. To open one that was

@@ -24,7 +24,11 @@ type CreateFileSystemRequest struct {
 	PerformanceMode string
 	ThroughputMode  string
 	Provisioned     float64 // MiB/s, with the mode provisioned
-	Tags            []Tag
+	// Encrypted at rest, with KMSKey: an id, an alias or an ARN of either; "": the
+	// region's default.
+	Encrypted bool
+	KMSKey    string
+	Tags      []Tag
 }
 
 // FileSystemDescription is what EFS tells of a file system.
@@ -79,6 +83,11 @@ func (c *Control) makeFileSystem(t *tx, id string, r CreateFileSystemRequest) (F
 	}
 	f := FileSystem{ID: id, CreationToken: r.CreationToken, CreationTime: c.cfg.Now().UTC(), State: Creating,
 		PerformanceMode: r.PerformanceMode, ThroughputMode: r.ThroughputMode, Provisioned: r.Provisioned, Protection: ProtectionEnabled, Tags: tags}
+	if r.Encrypted {
+		if f.KMSKey, err = c.kmsKey(r.KMSKey); err != nil {
+			return FileSystem{}, err
+		}
+	}
 	if f.PerformanceMode == "" {
 		f.PerformanceMode = "generalPurpose"
 	}

@@ -50,6 +50,11 @@ type prepareRequest struct {
 	// the destination is to have its own.
 	SettingsPrefix string `json:"settings_prefix,omitempty"`
 	KeepSettings   bool   `json:"keep_settings,omitempty"`
+	// Encrypted: the source is encrypted at rest, so the destination has to be.
+	// KMSKey is the key for it, of the destination's region; empty with Encrypted:
+	// its default.
+	Encrypted bool   `json:"encrypted,omitempty"`
+	KMSKey    string `json:"kms_key,omitempty"`
 }
 
 type prepareReply struct {

@@ -102,6 +102,9 @@ func checkPrepare(req *prepareRequest, account string) error {
 	if _, err := upstreamOf(&Replication{ID: req.Replication, Lineage: req.Lineage}); err != nil {
 		return refuse(CodeBadRequest, "%s: use one release in both regions", err)
 	}
+	if len(req.KMSKey) > maxKMSKey {
+		return refuse(CodeBadRequest, "KmsKeyId has %d characters: give at most %d", len(req.KMSKey), maxKMSKey)
+	}
 	if len(req.SettingsPrefix) > maxSettingsPrefix {
 		return refuse(CodeBadRequest, "the settings of the source begin with %d bytes, more than %d: use one release in both regions", len(req.SettingsPrefix), maxSettingsPrefix)
 	}
@@ -119,7 +122,8 @@ func checkSame(r *Replication, from string, req *prepareRequest) error {
 }
 
 func (c *Control) makeDestination(t *tx, id, from string, req *prepareRequest) error {
-	f, err := c.makeFileSystem(t, id, CreateFileSystemRequest{CreationToken: "replication-" + req.Replication})
+	f, err := c.makeFileSystem(t, id, CreateFileSystemRequest{CreationToken: "replication-" + req.Replication,
+		Encrypted: req.Encrypted || req.KMSKey != "", KMSKey: req.KMSKey})
 	if err != nil {
 		return err
 	}
@@ -152,6 +156,9 @@ func (c *Control) takeOver(t *tx, from string, req *prepareRequest) error {
 	}
 	if f.Protection != ProtectionDisabled {
 		return refuse(CodeBadRequest, "File system '%s' in region %s cannot be a destination: its ReplicationOverwriteProtection is %s. Set it to DISABLED first (UpdateFileSystemProtection); its content is replaced then.", f.ID, c.cfg.Region, f.Protection)
+	}
+	if req.Encrypted && f.KMSKey == "" {
+		return refuse(CodeConflict, "File system '%s' in region %s is not encrypted at rest and its source is: what is encrypted is not replicated to where it is not. Replicate to a new file system, or to one that was made with Encrypted: true.", f.ID, c.cfg.Region)
 	}
 	if r := t.replicationOf(f.ID); r != nil {
 		if r.Fault != FaultSuperseded {

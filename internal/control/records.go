@@ -46,7 +46,10 @@ type FileSystem struct {
 	// provisioned.
 	Provisioned float64 `json:"provisioned_mibps,omitempty"`
 	Protection  string  `json:"protection"`
-	Tags        []Tag   `json:"tags,omitempty"` // sorted by key
+	// KMSKey is the ARN of the key that wraps the data key of a file system that is
+	// encrypted at rest; empty: it is not. It never changes.
+	KMSKey string `json:"kms_key,omitempty"`
+	Tags   []Tag  `json:"tags,omitempty"` // sorted by key
 	// MadeFor is the replication whose destination this file system was made
 	// as; empty for one that a user made.
 	MadeFor string `json:"made_for,omitempty"`
@@ -120,15 +123,18 @@ const (
 
 // Replication is one region's record of a replication.
 type Replication struct {
-	ID           string    `json:"id"` // 32 hex digits, the same in both regions
-	Side         Side      `json:"side"`
-	Stage        Stage     `json:"stage"`
-	Fault        Fault     `json:"fault,omitempty"`
-	FileSystemID string    `json:"file_system_id"` // ours
-	PeerRegion   string    `json:"peer_region"`
-	PeerID       string    `json:"peer_id"`  // the other file system; empty while preparing a new one
-	Existing     bool      `json:"existing"` // the destination existed before
-	Lineage      string    `json:"lineage"`  // of the source; 32 hex digits
+	ID           string `json:"id"` // 32 hex digits, the same in both regions
+	Side         Side   `json:"side"`
+	Stage        Stage  `json:"stage"`
+	Fault        Fault  `json:"fault,omitempty"`
+	FileSystemID string `json:"file_system_id"` // ours
+	PeerRegion   string `json:"peer_region"`
+	PeerID       string `json:"peer_id"`  // the other file system; empty while preparing a new one
+	Existing     bool   `json:"existing"` // the destination existed before
+	// PeerKMSKey is what the destination that is to be made shall be encrypted with,
+	// in the words of the request; empty: see prepareRequest.
+	PeerKMSKey   string    `json:"peer_kms_key,omitempty"`
+	Lineage      string    `json:"lineage"` // of the source; 32 hex digits
 	CreationTime time.Time `json:"creation_time"`
 	// Followed, at the destination: records have flowed.
 	Followed bool `json:"followed,omitempty"`

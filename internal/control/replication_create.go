@@ -16,6 +16,10 @@ const creationTime = 15 * time.Second
 type DestinationRequest struct {
 	Region       string
 	FileSystemID string
+	// KMSKey is the key of the destination's region that a file system which is
+	// made there is encrypted with; "": its default if the source is encrypted, else
+	// none.
+	KMSKey string
 }
 
 // CreateReplication makes the source's file system replicate. It answers when
@@ -46,7 +50,7 @@ func (c *Control) CreateReplication(ctx context.Context, ref string, d Destinati
 			return refuse(CodeInternal, "file system %s is not open in this region; see the log of holdfast for the reason", f.ID)
 		}
 		t.putReplication(Replication{ID: id, Side: SideSource, Stage: StagePreparing, FileSystemID: f.ID, PeerRegion: region,
-			PeerID: existing, Existing: existing != "", Lineage: st.Lineage.String(), CreationTime: c.cfg.Now().UTC()})
+			PeerID: existing, Existing: existing != "", PeerKMSKey: d.KMSKey, Lineage: st.Lineage.String(), CreationTime: c.cfg.Now().UTC()})
 		return nil
 	})
 	if err != nil {
@@ -100,6 +104,9 @@ func (c *Control) checkDestination(d DestinationRequest) (region, existing strin
 			return "", "", refuse(CodeBadRequest, "the destination's ARN names region %s, its Region %s: give the same", ref.Region, region)
 		}
 		existing = ref.ID
+		if d.KMSKey != "" {
+			return "", "", refuse(CodeBadRequest, "KmsKeyId is for a destination that is made; '%s' exists and stays encrypted as it is: leave one of the two out", existing)
+		}
 	}
 	peers := c.cfg.Peers.Regions()
 	switch {

@@ -57,10 +57,17 @@ func (l *listeners) list() (all []string) {
 
 // withListeners restarts the east with listeners that a test can look at.
 func (p *pair) withListeners() *listeners {
+	p.t.Helper()
 	l := &listeners{open: map[string]string{}, to: map[string]control.Admission{}}
+	had := 0
+	if old, ok := p.east.Config.Listeners.(*listeners); ok {
+		had = len(old.list())
+	}
 	p.kill(p.east)
 	p.east.Config.Listeners = l
 	p.start(p.east)
+	// A started region opens its listeners one after the other.
+	p.eventually("it listens again", func() bool { return len(l.list()) == had })
 	return l
 }
 

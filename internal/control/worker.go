@@ -213,9 +213,9 @@ func (w *worker) step(ctx context.Context, v view) (time.Duration, error) {
 func (w *worker) create(ctx context.Context, v view) error {
 	var err error
 	if v.fs.MadeFor != "" {
-		err = w.c.cfg.FileSystems.CreateDestination(ctx, w.id)
+		err = w.c.cfg.FileSystems.CreateDestination(ctx, w.id, v.fs.KMSKey)
 	} else {
-		_, err = w.c.cfg.FileSystems.Create(ctx, w.id)
+		_, err = w.c.cfg.FileSystems.Create(ctx, w.id, v.fs.KMSKey)
 	}
 	if err != nil {
 		return fmt.Errorf("create the file system: %w", err)

@@ -44,7 +44,8 @@ func (w *worker) prepare(ctx context.Context, v view) (time.Duration, error) {
 	req := prepareRequest{Replication: r.ID, SourceID: r.FileSystemID,
 		SourceARN: w.c.fileSystemARN(w.c.cfg.Region, r.FileSystemID), Lineage: r.Lineage,
 		Owner: w.c.cfg.AccountID, CreationTime: r.CreationTime,
-		SettingsPrefix: v.fs.SettingsPrefix, KeepSettings: w.c.cfg.KeepSettings}
+		SettingsPrefix: v.fs.SettingsPrefix, KeepSettings: w.c.cfg.KeepSettings,
+		Encrypted: v.fs.KMSKey != "", KMSKey: r.PeerKMSKey}
 	if r.Existing {
 		req.Existing = r.PeerID
 	}

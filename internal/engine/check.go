@@ -33,9 +33,12 @@ func Check(o Options, payloads bool) (r CheckReport, err error) {
 		r.Empty = true
 		return r, nil
 	}
+	if err := o.unlock(); err != nil {
+		return r, err
+	}
 	bad := func(s string) { r.Problems = append(r.Problems, s) }
 	dir := filepath.Join(o.Dir, c.Journal)
-	if r.Journal, err = journal.Verify(o.FS, dir); err != nil {
+	if r.Journal, err = journal.Verify(o.plain(), dir, o.encryption.key); err != nil {
 		return r, fmt.Errorf("look at the journal: %w", err)
 	}
 	for _, p := range r.Journal.Problems {

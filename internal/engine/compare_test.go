@@ -174,7 +174,7 @@ func TestSalvageWithoutRecordsHoldsContent(t *testing.T) {
 	if len(l) != 1 || l[0].Incomplete == "" || len(l[0].Content) != 1 || l[0].Content[0].Inode != f.Ino || l[0].FromSeq <= fork.Seq+1 {
 		t.Fatalf("%+v", l)
 	}
-	got := must[[]byte](t)(disk.ReadFile(d, filepath.Join(oa.Dir, salvageDir, l[0].ID, salvageContentDir, fmt.Sprint(uint64(f.Ino)))))
+	got := must[[]byte](t)(disk.ReadFile(sealed(t, oa), filepath.Join(oa.Dir, salvageDir, l[0].ID, salvageContentDir, fmt.Sprint(uint64(f.Ino)))))
 	held, at := map[uint64]byte{}, 0
 	for _, r := range l[0].Content[0].Ranges {
 		for off := r[0]; off < r[1]; off, at = off+1, at+1 {
@@ -202,7 +202,7 @@ func salvaged(t *testing.T, o *Options, s *Salvage, ino fs.Ino) map[uint64]byte 
 		if c.Inode != ino {
 			continue
 		}
-		got, at := must[[]byte](t)(disk.ReadFile(o.FS, filepath.Join(o.Dir, salvageDir, s.ID, salvageContentDir, fmt.Sprint(uint64(ino))))), 0
+		got, at := must[[]byte](t)(disk.ReadFile(sealed(t, *o), filepath.Join(o.Dir, salvageDir, s.ID, salvageContentDir, fmt.Sprint(uint64(ino))))), 0
 		for _, r := range c.Ranges {
 			for off := r[0]; off < r[1]; off, at = off+1, at+1 {
 				held[off] = got[at]

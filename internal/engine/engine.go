@@ -26,6 +26,7 @@ import (
 	"github.com/holdfast-fs/holdfast/internal/engine/tree"
 	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/journal"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 // Options of an engine.
@@ -38,6 +39,13 @@ type Options struct {
 	Rand   io.Reader
 	Logger *slog.Logger
 	Cache  *pebble.Cache // shared by all engines of a process; nil: a small one
+
+	// Keys unwrap the data key of an encrypted file system. nil: none can be opened.
+	Keys seal.Keeper
+	// KMSKey is the ARN of the key that wraps the data key of a file system that is
+	// made. "": it is not encrypted. What exists stays as it was made.
+	KMSKey     string
+	encryption encryption
 
 	// Journal sizes; zero takes the journal's defaults.
 	RecordSegmentBytes  int64
@@ -161,8 +169,11 @@ func Create(ctx context.Context, o Options) (*Engine, error) {
 	if c, err := readCurrent(&o); err != nil || c != nil {
 		return nil, errors.Join(err, fmt.Errorf("create a file system in %s: %w", o.Dir, fs.ErrExist))
 	}
+	if err := o.unlock(); err != nil {
+		return nil, err
+	}
 	// What an attempt left that a crash cut short.
-	if err := o.FS.RemoveAll(filepath.Join(o.Dir, firstJournal)); err != nil {
+	if err := o.plain().RemoveAll(filepath.Join(o.Dir, firstJournal)); err != nil {
 		return nil, fmt.Errorf("create the journal: %w", err)
 	}
 	if err := journal.Create(o.journal(firstJournal, lineage)); err != nil {
@@ -182,7 +193,7 @@ func CreateEmpty(o Options) error {
 	if err := disk.SyncDir(o.FS, filepath.Dir(o.Dir)); err != nil {
 		return fmt.Errorf("make the file system's directory: %w", err)
 	}
-	return nil
+	return o.makeKey()
 }
 
 func writeCurrent(o *Options, name string, l fs.Lineage) error {
@@ -190,14 +201,14 @@ func writeCurrent(o *Options, name string, l fs.Lineage) error {
 	if err != nil {
 		return err
 	}
-	if err := disk.WriteFileAtomic(o.FS, filepath.Join(o.Dir, currentFile), b); err != nil {
+	if err := disk.WriteFileAtomic(o.plain(), filepath.Join(o.Dir, currentFile), b); err != nil {
 		return fmt.Errorf("record which journal is in use: %w", err)
 	}
 	return nil
 }
 
 func readCurrent(o *Options) (*current, error) {
-	b, err := disk.ReadFile(o.FS, filepath.Join(o.Dir, currentFile))
+	b, err := disk.ReadFile(o.plain(), filepath.Join(o.Dir, currentFile))
 	if isNotExist(err) {
 		return nil, nil
 	}
@@ -213,7 +224,7 @@ func readCurrent(o *Options) (*current, error) {
 }
 
 func (o *Options) journal(name string, l fs.Lineage) journal.Options {
-	return journal.Options{FS: o.FS, Dir: filepath.Join(o.Dir, name), Lineage: l,
+	return journal.Options{FS: o.plain(), Dir: filepath.Join(o.Dir, name), Lineage: l, Key: o.encryption.key,
 		RecordSegmentBytes: o.RecordSegmentBytes, PayloadSegmentBytes: o.PayloadSegmentBytes, Logger: o.Logger}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ const (
 
 // testOptions are those of a small engine in /fs of a disk.
 func testOptions(d disk.FS, c *fstest.Clock, id string, seed uint64) Options {
-	return Options{FS: d, Dir: "/" + id, ID: id, Region: "here", Now: c.Now, Rand: seeded(seed),
+	return Options{Keys: testKeys{}, KMSKey: os.Getenv(encryptedRun), FS: d, Dir: "/" + id, ID: id, Region: "here", Now: c.Now, Rand: seeded(seed),
 		Logger: slog.New(slog.DiscardHandler), RecordSegmentBytes: testRecordSegment, PayloadSegmentBytes: testPayloadSegment,
 		// Cleaning is called for, and then leaves nothing that it could take.
 		Clean: CleanOptions{Off: true, HistoryAge: time.Nanosecond, HistoryBytes: 1, PeerBytes: 1 << 40, SlackBytes: 1}}

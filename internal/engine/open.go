@@ -17,6 +17,9 @@ import (
 // Open recovers the file system in o.Dir and returns it in mode ReadOnly. A
 // damaged journal or tree is a *fs.CorruptionError.
 func Open(ctx context.Context, o Options) (*Engine, error) {
+	if err := o.unlock(); err != nil {
+		return nil, fmt.Errorf("open file system %s: %w", o.ID, err)
+	}
 	e := &Engine{o: o, log: o.Logger.With("file_system", o.ID), holds: make(map[fs.Ino]int),
 		localClients: make(map[string]struct{}), checkpoints: make(map[string]*checkpoint),
 		kick: make(chan struct{}, 1), done: make(chan struct{})}

@@ -78,12 +78,12 @@ func lostRanges(own, other tree.Content, ino fs.Ino) (l [][2]uint64, err error) 
 // copyRanges writes them into a file. Damaged bytes become zeros there, and the
 // salvage goes on: it is the last chance of the others.
 func (e *Engine) copyRanges(path string, ino fs.Ino, ranges [][2]uint64) (damaged [][2]uint64, err error) {
-	f, err := e.o.FS.OpenReadWrite(path, disk.Category)
+	f, err := e.o.FS.Create(path, disk.Category)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	buf, to := make([]byte, fs.MaxWrite), int64(0)
+	buf := make([]byte, fs.MaxWrite)
 	for _, r := range ranges {
 		step := len(buf)
 		for at := r[0]; at < r[1]; {
@@ -108,10 +108,11 @@ func (e *Engine) copyRanges(path string, ino fs.Ino, ranges [][2]uint64) (damage
 			case n == 0:
 				return damaged, fmt.Errorf("inode %d ends at %d", ino, at)
 			}
-			if _, err := f.WriteAt(p[:n], to); err != nil {
+			// A file's Write may change what it is given; p is read anew each time.
+			if _, err := f.Write(p[:n]); err != nil {
 				return damaged, err
 			}
-			at, to = at+uint64(n), to+int64(n)
+			at += uint64(n)
 		}
 	}
 	return damaged, f.Sync()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 // batch is records on their way to disk. Its place there is fixed from the
@@ -40,6 +41,9 @@ func (j *Journal) Append(r *fs.Record, payload []byte) (fs.Addr, error) {
 	}
 	inline := len(payload) > 0 && len(payload) <= j.o.InlineMax
 	size := entryHeaderSize + len(j.encoded)
+	if j.o.Key != nil {
+		size += seal.Overhead
+	}
 	switch {
 	case inline:
 		size += storedLen(len(payload))
@@ -72,7 +76,7 @@ func (j *Journal) Append(r *fs.Record, payload []byte) (fs.Addr, error) {
 	if len(payload) > 0 {
 		where = payloadApart
 	}
-	j.building.buf = appendEntry(j.building.buf, kindRecord, where, apart, j.encoded, 0)
+	j.building.add(kindRecord, where, apart, j.encoded, 0)
 	j.added(r, size)
 	return apart, nil
 }
@@ -109,12 +113,11 @@ func (j *Journal) fit(size int, hasPayload bool) error {
 			j.cut()
 		}
 		end := j.tail.next + batchHeaderSize + int64(size)
-		fresh := j.tail.next == headerSize
-		if end > j.tail.size && !fresh {
+		if !j.tail.takes(size) {
 			if err := j.needSpare(); err != nil {
 				return err
 			}
-			if j.building == nil && j.tail.next+batchHeaderSize+int64(size) > j.tail.size {
+			if j.building == nil && !j.tail.takes(size) {
 				j.activate(j.last)
 			}
 			continue
@@ -128,6 +131,17 @@ func (j *Journal) fit(size int, hasPayload bool) error {
 		j.begin(kindRecord)
 		return nil
 	}
+}
+
+// takes reports whether a batch with an entry of size bytes may begin in the
+// segment. A fresh one takes the largest.
+func (s *recordSegment) takes(size int) bool {
+	return !s.ended && (s.next == headerSize || s.next+batchHeaderSize+int64(size) <= s.size)
+}
+
+// add appends an entry to the batch.
+func (b *batch) add(k kind, where byte, apart fs.Addr, data []byte, inlineLen int) {
+	b.buf = appendEntry(b.buf, k, where, apart, data, inlineLen, uint64(b.offset)+uint64(len(b.buf)), b.file.sealing.with)
 }
 
 // reserveTouched reports whether a record with a payload that ends at end
@@ -169,9 +183,9 @@ func (j *Journal) cut() {
 
 func (j *Journal) addInline(r *fs.Record, payload []byte, size int) fs.Addr {
 	b := j.building
-	b.buf = appendEntry(b.buf, kindRecord, payloadInline, fs.Addr{}, j.encoded, storedLen(len(payload)))
+	b.add(kindRecord, payloadInline, fs.Addr{}, j.encoded, storedLen(len(payload)))
 	a := fs.Addr{Segment: b.h.segment, Offset: uint64(b.offset) + uint64(len(b.buf)), Length: uint32(len(payload))}
-	b.buf = appendUnits(b.buf, payload, a.Segment, a.Offset)
+	b.buf = appendUnits(b.buf, payload, a.Segment, a.Offset, b.file.sealing.with)
 	j.added(r, size)
 	return a
 }

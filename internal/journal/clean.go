@@ -161,7 +161,7 @@ func (c *cleaning) copyRun(pieces []Piece) (n, bytes int, err error) {
 	}
 	c.buf = c.buf[:0]
 	for _, p := range pieces[:n] {
-		if err := c.take(p, sf.id, uint64(at)); err != nil {
+		if err := c.take(p, sf.id, uint64(at), sf.sealing.with); err != nil {
 			c.j.files.release(sf)
 			return 0, 0, err
 		}
@@ -170,7 +170,7 @@ func (c *cleaning) copyRun(pieces []Piece) (n, bytes int, err error) {
 }
 
 // take appends one piece as units of segment, where the run begins at offset.
-func (c *cleaning) take(p Piece, segment, offset uint64) error {
+func (c *cleaning) take(p Piece, segment, offset uint64, with *sealer) error {
 	m := c.maps[p.Addr.Segment]
 	if m == nil || p.Length == 0 || uint64(p.From)+uint64(p.Length) > uint64(p.Addr.Length) {
 		return fmt.Errorf("piece %+v is not of a segment that is cleaned", p)
@@ -184,7 +184,7 @@ func (c *cleaning) take(p Piece, segment, offset uint64) error {
 		return err
 	}
 	to := fs.Addr{Segment: segment, Offset: offset + uint64(len(c.buf)), Length: p.Length}
-	c.buf = appendUnits(c.buf, c.plain, to.Segment, to.Offset)
+	c.buf = appendUnits(c.buf, c.plain, to.Segment, to.Offset, with)
 	m.pieces = append(m.pieces, moved{p.Addr.Offset, p.From, to})
 	return nil
 }

@@ -184,7 +184,7 @@ func TestCleaningKeepsWhatIsNeeded(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		rep, err := Verify(mem, testDir)
+		rep, err := Verify(mem, testDir, testKey)
 		if err != nil || len(rep.Problems) > 0 || rep.Last != k.h.last() {
 			t.Fatalf("seed %d: verify: %+v, %v", seed, rep, err)
 		}
@@ -509,7 +509,7 @@ func TestAReaderMeetsTheTrimmingHalfWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	for r.c.pos != j.segs[1].start {
+	for r.c.pos != j.segs[r.c.i+1].start {
 		if err := r.fill(); err != nil {
 			t.Fatal(err)
 		}

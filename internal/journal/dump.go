@@ -6,14 +6,15 @@ import (
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 // Dump writes what is in the segments of a journal, one line for each header,
 // batch and record, in order of segments. It follows no history and trusts
 // nothing: it is for looking at a journal that does not open. It changes
-// nothing.
-func Dump(w io.Writer, dfs disk.FS, dir string) error {
-	infos, err := readHeaders(dfs, dir, fs.Lineage{})
+// nothing. key is for an encrypted journal, else nil.
+func Dump(w io.Writer, dfs disk.FS, dir string, key *seal.Key) error {
+	infos, err := readHeaders(dfs, dir, fs.Lineage{}, key)
 	if err != nil {
 		return fmt.Errorf("dump journal: %w", err)
 	}
@@ -61,7 +62,7 @@ func (d *dumper) segment(dfs disk.FS, s *segmentInfo, salt uint64) error {
 		return err
 	}
 	defer f.Close()
-	return d.batches(&scan{f, s.size, s.path, place{salt: salt, segment: s.id}})
+	return d.batches(&scan{f, s.size, s.path, place{salt: salt, segment: s.id}, s.with})
 }
 
 func (d *dumper) batches(s *scan) error {

@@ -66,6 +66,9 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	faulty := disk.NewFaulty(mem)
 	o := tiny(faulty)
 	j, h := mustCreate(t, o), newHistory()
+	if err := untilSpare(j); err != nil { // an encrypted journal begins with it
+		t.Fatal(err)
+	}
 	var full atomic.Bool
 	faulty.SetRule(func(op disk.Op, name string, _, _ int64) error {
 		grows := op == disk.OpCreate || op == disk.OpPreallocate

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 // maxOpenSegments bounds the open files of one journal that nobody uses just
@@ -21,7 +22,8 @@ type files struct {
 	dir      string
 	readOnly bool
 
-	salt uint64 // of the journal; for maps
+	salt uint64    // of the journal; for maps
+	key  *seal.Key // nil: not encrypted
 
 	mu    sync.Mutex
 	class map[uint64]class // of every segment there is
@@ -38,12 +40,14 @@ type segmentFile struct {
 	disk.File
 	id   uint64
 	name string
-	refs int    // guarded by files.mu
-	used uint64 // files.clock of the last acquire
+	// sealing of a spare is set before it is written to, and stays.
+	sealing sealing
+	refs    int    // guarded by files.mu
+	used    uint64 // files.clock of the last acquire
 }
 
-func newFiles(fs disk.FS, dir string) *files {
-	return &files{fs: fs, dir: dir, class: map[uint64]class{}, maps: map[uint64]*segmentMap{}, open: map[uint64]*segmentFile{}}
+func newFiles(fs disk.FS, dir string, key *seal.Key) *files {
+	return &files{fs: fs, dir: dir, key: key, class: map[uint64]class{}, maps: map[uint64]*segmentMap{}, open: map[uint64]*segmentFile{}}
 }
 
 func (s *files) path(name string) string { return s.fs.PathJoin(s.dir, name) }
@@ -58,14 +62,14 @@ func (s *files) classOf(id uint64) (class, bool) {
 
 // add makes a segment known. f, if not nil, is open for writing and gets one
 // reference, the caller's.
-func (s *files) add(id uint64, c class, f disk.File) *segmentFile {
+func (s *files) add(id uint64, c class, f disk.File, how sealing) *segmentFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.class[id] = c
 	if f == nil {
 		return nil
 	}
-	sf := &segmentFile{File: f, id: id, name: segmentName(id, c), refs: 1}
+	sf := &segmentFile{File: f, id: id, name: segmentName(id, c), sealing: how, refs: 1}
 	s.open[id] = sf
 	return sf
 }
@@ -106,7 +110,8 @@ func (s *files) openFile(id uint64, c class) (*segmentFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", s.path(name), err)
 	}
-	if err := checkOpened(f, id, c); err != nil {
+	how, err := s.checkOpened(f, id, c)
+	if err != nil {
 		f.Close()
 		var unsupported *unsupportedError
 		if errors.As(err, &unsupported) {
@@ -114,7 +119,7 @@ func (s *files) openFile(id uint64, c class) (*segmentFile, error) {
 		}
 		return nil, &fs.CorruptionError{File: s.path(name), Detail: err.Error()}
 	}
-	return &segmentFile{File: f, id: id, name: name}, nil
+	return &segmentFile{File: f, id: id, name: name, sealing: how}, nil
 }
 
 func (s *files) openMode(name string) (disk.File, error) {
@@ -124,25 +129,25 @@ func (s *files) openMode(name string) (disk.File, error) {
 	return s.fs.OpenReadWrite(s.path(name), disk.Category)
 }
 
-func checkOpened(f disk.File, id uint64, c class) error {
+func (s *files) checkOpened(f disk.File, id uint64, c class) (how sealing, err error) {
 	b, err := readHeaderBlock(f)
 	if err != nil {
-		return err
+		return how, err
 	}
 	h, state, err := decodeHeader(b)
 	switch {
 	case err != nil:
-		return err
+		return how, err
 	case state == headerBlank:
 		// A fresh segment whose header is still on its way, or a spare.
 		if c == classRecord {
-			return nil
+			return how, nil
 		}
-		return fmt.Errorf("segment header: missing")
+		return how, fmt.Errorf("segment header: missing")
 	case h.id != id || h.class != c:
-		return fmt.Errorf("segment header: of segment %d, class %d", h.id, h.class)
+		return how, fmt.Errorf("segment header: of segment %d, class %d", h.id, h.class)
 	}
-	return nil
+	return sealingOf(&h, s.key)
 }
 
 // readHeaderBlock reads up to headerSize bytes from the start of f.

@@ -228,14 +228,15 @@ func TestMissingAndCutFilesAreReported(t *testing.T) {
 
 func TestUnknownFeaturesAreRefused(t *testing.T) {
 	f, _, _ := filled(t, true)
+	o := func(d disk.FS) Options { o := tiny(d); o.Key = nil; return o }
 	h := segmentHeader{class: classRecord, id: 1, lineage: testLineage, generation: 1, baseSegment: 1}
-	for want, at := range map[string]int{"format version 257": 8, "feature flags 0x1000000": 12, "encrypted": 40} {
+	for want, at := range map[string]int{"format version 257": 8, "feature flags 0x1000000": 12, "flags 0x0 with key 01": 40} {
 		mem := f.with(segmentName(1, classRecord), func(b []byte) []byte {
 			n := copy(b, h.encode())
 			b[at] = 1
 			return resum(b, n)
 		})
-		if _, err := Open(tiny(mem)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Open(o(mem)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}

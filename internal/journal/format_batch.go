@@ -12,6 +12,7 @@ const (
 	batchMagic      = "HFJBATCH"
 	batchHeaderSize = 72
 	entryHeaderSize = 16
+	entryAuthSize   = 12 // of it, authenticated along with what is sealed
 	addrSize        = 20
 	// maxBatchBody bounds what recovery reads in one piece.
 	maxBatchBody = 2 << 20
@@ -113,11 +114,12 @@ type entry struct {
 	inline []byte  // its units when they are here
 }
 
-// appendEntry appends an entry's header, address and data. The caller appends
-// the units of an inline payload, inlineLen bytes.
-func appendEntry(b []byte, k kind, where byte, apart fs.Addr, data []byte, inlineLen int) []byte {
+// appendEntry appends an entry's header, address and data, that will stand at
+// offset in the segment. The caller appends the units of an inline payload,
+// inlineLen bytes.
+func appendEntry(b []byte, k kind, where byte, apart fs.Addr, data []byte, inlineLen int, offset uint64, with *sealer) []byte {
 	start := len(b)
-	total := entryHeaderSize + len(data) + inlineLen
+	total := entryHeaderSize + len(data) + with.overhead() + inlineLen
 	if where == payloadApart {
 		total += addrSize
 	}
@@ -131,6 +133,11 @@ func appendEntry(b []byte, k kind, where byte, apart fs.Addr, data []byte, inlin
 		b = binary.BigEndian.AppendUint32(b, apart.Length)
 	}
 	b = append(b, data...)
+	if with != nil {
+		plain := b[start+entryHeaderSize:]
+		sealed := with.aead.Seal(plain[:0], placeNonce(sealsEntry, offset), plain, b[start:start+entryAuthSize])
+		b = append(b[:start+entryHeaderSize], sealed...)
+	}
 	binary.BigEndian.PutUint32(b[start+12:], entryCRC(b[start:]))
 	return b
 }
@@ -143,7 +150,7 @@ func entryCRC(b []byte) uint32 {
 
 // decodeEntries reads the body of a batch that begins at offset in its
 // segment. Everything but the payload units is checked.
-func decodeEntries(h *batchHeader, offset int64, body []byte) ([]entry, error) {
+func decodeEntries(h *batchHeader, offset int64, body []byte, with *sealer) ([]entry, error) {
 	if uint32(len(body)) != h.bodyLen || crc32.Checksum(body, castagnoli) != h.bodyCRC {
 		return nil, fmt.Errorf("batch body: wrong checksum")
 	}
@@ -153,7 +160,7 @@ func decodeEntries(h *batchHeader, offset int64, body []byte) ([]entry, error) {
 	entries := make([]entry, 0, h.count)
 	at := 0
 	for range h.count {
-		e, n, err := decodeEntry(h, offset+batchHeaderSize+int64(at), body[at:])
+		e, n, err := decodeEntry(h, offset+batchHeaderSize+int64(at), body[at:], with)
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +173,7 @@ func decodeEntries(h *batchHeader, offset int64, body []byte) ([]entry, error) {
 	return entries, nil
 }
 
-func decodeEntry(h *batchHeader, offset int64, b []byte) (entry, int, error) {
+func decodeEntry(h *batchHeader, offset int64, b []byte, with *sealer) (entry, int, error) {
 	var e entry
 	if len(b) < entryHeaderSize {
 		return e, 0, fmt.Errorf("entry cut short")
@@ -179,16 +186,26 @@ func decodeEntry(h *batchHeader, offset int64, b []byte) (entry, int, error) {
 		dataAt += addrSize
 	}
 	e.kind = kind(b[4])
+	unitsAt := dataAt + dataLen + uint64(with.overhead())
 	switch {
-	case total > uint64(len(b)) || dataAt+dataLen > total:
+	case total > uint64(len(b)) || unitsAt > total:
 		return e, 0, fmt.Errorf("entry of %d bytes with %d of data in %d", total, dataLen, len(b))
 	case e.kind != h.kind || where > payloadApart || b[6] != 0 || b[7] != 0:
 		return e, 0, fmt.Errorf("entry of kind %d, payload %d", e.kind, where)
-	case entryCRC(b[:dataAt+dataLen]) != binary.BigEndian.Uint32(b[12:]):
+	case entryCRC(b[:unitsAt]) != binary.BigEndian.Uint32(b[12:]):
 		return e, 0, fmt.Errorf("entry: wrong checksum")
 	}
+	e.inline = b[unitsAt:total:total]
+	if with != nil {
+		// Not in place: who writes the batch again needs it as it is.
+		plain, err := with.aead.Open(append(make([]byte, 0, unitsAt), b[:entryHeaderSize]...), placeNonce(sealsEntry, uint64(offset)),
+			b[entryHeaderSize:unitsAt], b[:entryAuthSize])
+		if err != nil {
+			return e, 0, fmt.Errorf("entry: does not decrypt, it was changed")
+		}
+		b = plain
+	}
 	e.data = b[dataAt : dataAt+dataLen : dataAt+dataLen]
-	e.inline = b[dataAt+dataLen : total : total]
 	if e.kind != kindRecord {
 		if where != payloadNone || len(e.inline) != 0 {
 			return e, 0, fmt.Errorf("entry of kind %d with a payload", e.kind)
@@ -202,7 +219,7 @@ func decodeEntry(h *batchHeader, offset int64, b []byte) (entry, int, error) {
 	e.rec = rec
 	switch where {
 	case payloadInline:
-		e.addr = fs.Addr{Segment: h.segment, Offset: uint64(offset) + dataAt + dataLen, Length: rec.PayloadLen}
+		e.addr = fs.Addr{Segment: h.segment, Offset: uint64(offset) + unitsAt, Length: rec.PayloadLen}
 	case payloadApart:
 		e.addr = fs.Addr{
 			Segment: binary.BigEndian.Uint64(b[16:]),

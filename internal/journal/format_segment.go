@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 const (
@@ -16,6 +17,11 @@ const (
 	formatVersion = 1
 	blockSize     = 4096 // the largest sector that a write can tear
 	headerSize    = blockSize
+
+	// flagEncrypted: the segment is encrypted. A release that knew no encryption
+	// refuses it.
+	flagEncrypted = 1
+	knownFlags    = flagEncrypted
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -61,7 +67,8 @@ type segmentHeader struct {
 	class       class
 	id          uint64
 	lineage     fs.Lineage
-	key         [16]byte
+	key         [16]byte // of the data key; zero: not encrypted
+	keySalt     [seal.SaltSize]byte
 	salt        uint64
 	generation  uint64
 	baseSegment uint64
@@ -74,7 +81,11 @@ func (h *segmentHeader) encode() []byte {
 	b = append(b, segmentMagic...)
 	b = binary.BigEndian.AppendUint16(b, formatVersion)
 	b = binary.BigEndian.AppendUint16(b, uint16(h.class))
-	b = binary.BigEndian.AppendUint32(b, 0) // feature flags
+	var flags uint32
+	if h.encrypted() {
+		flags |= flagEncrypted
+	}
+	b = binary.BigEndian.AppendUint32(b, flags)
 	b = binary.BigEndian.AppendUint64(b, h.id)
 	b = append(b, h.lineage[:]...)
 	b = append(b, h.key[:]...)
@@ -83,9 +94,12 @@ func (h *segmentHeader) encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, h.baseSegment)
 	b = fs.AppendPos(b, h.base)
 	b = fs.AppendPos(b, h.start)
+	b = append(b, h.keySalt[:]...)
 	b = b[:headerSize-4]
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
+
+func (h *segmentHeader) encrypted() bool { return h.key != [16]byte{} }
 
 // headerState says what the first block of a segment file is.
 type headerState uint8
@@ -122,7 +136,8 @@ func decodeHeader(b []byte) (segmentHeader, headerState, error) {
 	if v := binary.BigEndian.Uint16(b[8:]); v != formatVersion {
 		return h, headerBad, &unsupportedError{fmt.Sprintf("journal format version %d, this release knows %d", v, formatVersion)}
 	}
-	if f := binary.BigEndian.Uint32(b[12:]); f != 0 {
+	flags := binary.BigEndian.Uint32(b[12:])
+	if f := flags &^ knownFlags; f != 0 {
 		return h, headerBad, &unsupportedError{fmt.Sprintf("journal feature flags %#x are not known to this release", f)}
 	}
 	h.class = class(binary.BigEndian.Uint16(b[10:]))
@@ -134,8 +149,9 @@ func decodeHeader(b []byte) (segmentHeader, headerState, error) {
 	h.baseSegment = binary.BigEndian.Uint64(b[72:])
 	h.base, _ = fs.ParsePos(b[80:])   // the length is right
 	h.start, _ = fs.ParsePos(b[118:]) // likewise
-	if h.key != [16]byte{} {
-		return h, headerBad, &unsupportedError{fmt.Sprintf("segment is encrypted with key %x; this release has no encryption", h.key)}
+	copy(h.keySalt[:], b[156:])
+	if h.encrypted() != (flags&flagEncrypted != 0) {
+		return h, headerBad, &unsupportedError{fmt.Sprintf("segment header: flags %#x with key %x", flags, h.key)}
 	}
 	if h.class != classRecord && h.class != classPayload {
 		return h, headerBad, fmt.Errorf("segment header: class %d", h.class)

@@ -67,7 +67,7 @@ func FuzzBatch(f *testing.F) {
 		}
 		fixEntrySums(body)
 		h.bodyCRC = bodySum(body)
-		entries, err := decodeEntries(&h, headerSize, body)
+		entries, err := decodeEntries(&h, headerSize, body, nil)
 		if err != nil {
 			return
 		}

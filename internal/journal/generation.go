@@ -65,7 +65,7 @@ func readGeneration(dfs disk.FS, infos []segmentInfo, n uint64) (*generation, er
 		return nil, err
 	}
 	defer f.Close()
-	s := &scan{f, first.size, first.path, place{g.h.salt, first.id, n}}
+	s := &scan{f, first.size, first.path, place{g.h.salt, first.id, n}, first.with}
 	meta, baseErr := readBase(s, &first.h)
 	if baseErr == nil && first.state == headerValid {
 		g.h, g.meta = first.h, meta
@@ -123,7 +123,7 @@ func checkUnreadable(dfs disk.FS, infos []segmentInfo, n, salt uint64) error {
 		if err != nil {
 			return err
 		}
-		s := &scan{f, info.size, info.path, place{salt: salt, segment: info.id}}
+		s := &scan{r: f, size: info.size, file: info.path, place: place{salt: salt, segment: info.id}}
 		_, found, err := s.find(headerSize, func(h *batchHeader) bool { return h.generation > n && h.kind != kindBase })
 		f.Close()
 		if err != nil {

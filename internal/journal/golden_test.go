@@ -78,7 +78,7 @@ func TestGoldenJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rep, err := Verify(old, testDir)
+	rep, err := Verify(old, testDir, nil)
 	if err != nil || len(rep.Problems) > 0 || rep.Records != 5 || rep.Payloads != 4 || rep.Last != h.last() || rep.Claimed != h.last().Seq {
 		t.Errorf("verify: %+v, %v", rep, err)
 	}
@@ -122,7 +122,7 @@ func TestDumpShowsEverything(t *testing.T) {
 	mem := disk.NewMem()
 	h := goldenHistory(t, mem)
 	var out strings.Builder
-	if err := Dump(&out, mem, testDir); err != nil {
+	if err := Dump(&out, mem, testDir, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{h.last().String(), "mark of 1", "base of 1", "Setting", "Write, payload of 16385", "spare", "generation 2"} {
@@ -141,7 +141,7 @@ func TestVerifyNamesDamage(t *testing.T) {
 	found := 0
 	for at := headerSize; at < len(f.files[name]); at += blockSize {
 		bad := f.with(name, func(b []byte) []byte { b[at] ^= 1; return b })
-		rep, err := Verify(bad, testDir)
+		rep, err := Verify(bad, testDir, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestVerifyNamesDamage(t *testing.T) {
 		t.Errorf("%d problems, want 6", found)
 	}
 	bad := f.with(segmentName(2, classRecord), func(b []byte) []byte { b[3*blockSize+batchHeaderSize+5] ^= 1; return b })
-	rep, err := Verify(bad, testDir)
+	rep, err := Verify(bad, testDir, nil)
 	if err != nil || len(rep.Problems) != 1 || rep.Last != h.posAt(3) {
 		t.Errorf("damaged batch: %+v, %v", rep, err)
 	}

@@ -21,7 +21,7 @@ var testLineage = fs.Lineage{1, 2, 3}
 func tiny(d disk.FS) Options {
 	return Options{FS: d, Dir: testDir, Lineage: testLineage,
 		RecordSegmentBytes: 32 << 10, PayloadSegmentBytes: 256 << 10, InlineMax: 2000,
-		SyncInterval: time.Hour, Random: bytes.NewReader(make([]byte, 8))}
+		SyncInterval: time.Hour, Random: testRandom, Key: testKey}
 }
 
 // history makes records and remembers what they must look like.

@@ -85,6 +85,7 @@ type recordSegment struct {
 	size   int64
 	next   int64          // where the next batch will begin
 	header *segmentHeader // still to be written; nil when it was
+	ended  bool           // no batch may begin here any more
 }
 
 // Base tells where this journal's history begins, and what Rebase was given

@@ -20,8 +20,11 @@ func TestManyWaitersShareASync(t *testing.T) {
 	o.RecordSegmentBytes = 4 << 20
 	j, h := mustCreate(t, o), newHistory()
 	inSync, release := make(chan struct{}, 100), make(chan struct{})
+	if err := untilSpare(j); err != nil {
+		t.Fatal(err)
+	}
 	faulty.SetRule(func(op disk.Op, name string, _, _ int64) error {
-		if op == disk.OpSync && name == j.files.path(segmentName(1, classRecord)) {
+		if op == disk.OpSync && name == j.files.path(segmentName(firstSegment(), classRecord)) {
 			inSync <- struct{}{}
 			<-release
 		}
@@ -72,7 +75,7 @@ func TestIdleJournalClaimsOnceAndIsQuiet(t *testing.T) {
 	// Now a flipped bit in the last record is corruption, not the tail.
 	j.kill()
 	f := newFlipper(t, mem)
-	bad := f.with(segmentName(1, classRecord), func(b []byte) []byte { b[2*blockSize+100] ^= 1; return b })
+	bad := f.with(segmentName(firstSegment(), classRecord), func(b []byte) []byte { b[recordsAt()+100] ^= 1; return b })
 	if _, err := outcome(t, bad, h); err == nil {
 		t.Error("damage of a claimed record is not noticed")
 	}

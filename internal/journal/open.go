@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 // Create makes an empty journal in a new directory, or in one without a
@@ -35,14 +36,19 @@ func Create(o Options) error {
 	if _, err := io.ReadFull(o.Random, salt[:]); err != nil {
 		return fmt.Errorf("create journal: %w", err)
 	}
+	sealing, err := o.newSealing()
+	if err != nil {
+		return fmt.Errorf("create journal: %w", err)
+	}
 	h := segmentHeader{class: classRecord, id: 1, lineage: o.Lineage, salt: binary.BigEndian.Uint64(salt[:]), generation: 1, baseSegment: 1}
-	if err := createFirst(o, &h); err != nil {
+	sealing.putInto(&h)
+	if err := createFirst(o, &h, sealing.with); err != nil {
 		return fmt.Errorf("create journal: %w", err)
 	}
 	return disk.SyncDir(o.FS, o.FS.PathDir(o.Dir))
 }
 
-func createFirst(o Options, h *segmentHeader) error {
+func createFirst(o Options, h *segmentHeader, with *sealer) error {
 	path := o.FS.PathJoin(o.Dir, segmentName(h.id, classRecord))
 	f, err := o.FS.OpenReadWrite(path+tempSuffix, disk.Category)
 	if err != nil {
@@ -50,7 +56,7 @@ func createFirst(o Options, h *segmentHeader) error {
 	}
 	err = zeroFill(f, o.RecordSegmentBytes)
 	if err == nil {
-		err = writeBase(f, h, nil)
+		err = writeBase(f, h, nil, with)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -65,11 +71,11 @@ func createFirst(o Options, h *segmentHeader) error {
 }
 
 // writeBase writes header and BASE of a generation's first segment.
-func writeBase(f disk.File, h *segmentHeader, meta []byte) error {
+func writeBase(f disk.File, h *segmentHeader, meta []byte, with *sealer) error {
 	if _, err := f.WriteAt(h.encode(), 0); err != nil {
 		return err
 	}
-	b := baseBatch(h, meta)
+	b := baseBatch(h, meta, with)
 	return b.writeTo(f)
 }
 
@@ -78,10 +84,10 @@ func (b *batch) writeTo(f disk.File) error {
 	return b.write(0)
 }
 
-func baseBatch(h *segmentHeader, meta []byte) *batch {
-	b := &batch{offset: headerSize, buf: make([]byte, batchHeaderSize)}
+func baseBatch(h *segmentHeader, meta []byte, with *sealer) *batch {
+	b := &batch{file: &segmentFile{sealing: sealing{with: with}}, offset: headerSize, buf: make([]byte, batchHeaderSize)}
 	b.h = batchHeader{place: place{h.salt, h.id, h.generation}, kind: kindBase, firstSeq: h.base.Seq + 1, count: 1}
-	b.buf = appendEntry(b.buf, kindBase, payloadNone, fs.Addr{}, encodeBase(h.base, meta), 0)
+	b.add(kindBase, payloadNone, fs.Addr{}, encodeBase(h.base, meta), 0)
 	b.h.bodyLen = uint32(len(b.buf) - batchHeaderSize)
 	b.buf = append(b.buf, make([]byte, b.h.size()-int64(len(b.buf)))...)
 	return b
@@ -96,6 +102,7 @@ type segmentInfo struct {
 	h     segmentHeader
 	state headerState
 	bad   string // why the header is not valid
+	with  *sealer
 }
 
 // Open reads the headers of a journal's segments and finds the base of its
@@ -119,7 +126,7 @@ func Open(o Options) (*Journal, error) {
 
 // open finds the history and changes nothing.
 func open(o Options) (*Journal, error) {
-	infos, err := readHeaders(o.FS, o.Dir, o.Lineage)
+	infos, err := readHeaders(o.FS, o.Dir, o.Lineage, o.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +141,7 @@ func open(o Options) (*Journal, error) {
 	if err := trim.applyTo(g, o.FS.PathJoin(o.Dir, trimName)); err != nil {
 		return nil, err
 	}
-	j := &Journal{o: o, log: o.Logger, files: newFiles(o.FS, o.Dir), salt: g.h.salt, lineage: g.h.lineage,
+	j := &Journal{o: o, log: o.Logger, files: newFiles(o.FS, o.Dir, o.Key), salt: g.h.salt, lineage: g.h.lineage,
 		generation: g.h.generation, topGen: g.top, baseSegment: g.h.baseSegment, base: g.h.base, baseMeta: g.meta,
 		segs: g.segs, dirty: map[uint64]*segmentFile{},
 		wake: make(chan struct{}, 1), notify: make(chan struct{}), quit: make(chan struct{})}
@@ -146,7 +153,7 @@ func open(o Options) (*Journal, error) {
 		return nil, err
 	}
 	for _, s := range infos {
-		j.files.add(s.id, s.class, nil)
+		j.files.add(s.id, s.class, nil, sealing{})
 		j.files.bytes.Add(s.size)
 		j.nextID = max(j.nextID, s.id+1)
 	}
@@ -165,15 +172,15 @@ func (j *Journal) settleBase() error {
 		return err
 	}
 	defer j.files.release(f)
-	h := j.recordHeader(j.baseSegment, j.generation, j.baseSegment, j.base, j.base)
-	if err := writeBase(f, h, j.baseMeta); err != nil {
+	h := j.recordHeader(f, j.generation, j.baseSegment, j.base, j.base)
+	if err := writeBase(f, h, j.baseMeta, f.sealing.with); err != nil {
 		return err
 	}
 	return f.SyncData()
 }
 
 // readHeaders reads the first block of every segment, in order of ids.
-func readHeaders(dfs disk.FS, dir string, lineage fs.Lineage) ([]segmentInfo, error) {
+func readHeaders(dfs disk.FS, dir string, lineage fs.Lineage, key *seal.Key) ([]segmentInfo, error) {
 	names, err := dfs.List(dir)
 	if err != nil {
 		return nil, err
@@ -185,7 +192,7 @@ func readHeaders(dfs disk.FS, dir string, lineage fs.Lineage) ([]segmentInfo, er
 			continue
 		}
 		s := segmentInfo{id: id, class: c, path: dfs.PathJoin(dir, name)}
-		if err := s.read(dfs); err != nil {
+		if err := s.read(dfs, key); err != nil {
 			return nil, err
 		}
 		if s.state == headerValid && lineage != (fs.Lineage{}) && s.h.lineage != lineage {
@@ -202,7 +209,7 @@ func readHeaders(dfs disk.FS, dir string, lineage fs.Lineage) ([]segmentInfo, er
 	return infos, checkSalt(infos)
 }
 
-func (s *segmentInfo) read(dfs disk.FS) error {
+func (s *segmentInfo) read(dfs disk.FS, key *seal.Key) error {
 	f, err := dfs.Open(s.path)
 	if err != nil {
 		return err
@@ -218,6 +225,9 @@ func (s *segmentInfo) read(dfs disk.FS) error {
 		return fmt.Errorf("read %s: %w", s.path, err)
 	}
 	s.h, s.state, err = decodeHeader(b)
+	if err == nil && s.state == headerValid {
+		s.with, err = sealerOf(&s.h, key)
+	}
 	var unsupported *unsupportedError
 	if errors.As(err, &unsupported) {
 		return fmt.Errorf("%s: %w", s.path, err)

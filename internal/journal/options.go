@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 // Options of a journal. FS and Dir are needed; zero elsewhere means the default.
@@ -32,7 +33,11 @@ type Options struct {
 	// anybody waiting for it. Default 1 s.
 	SyncInterval time.Duration
 	Logger       *slog.Logger
-	// Random gives the salt of a new journal. Default crypto/rand.
+	// Key encrypts the journal; nil: it is not encrypted. Open refuses a journal
+	// that is of another key, or of none. It stays the caller's.
+	Key *seal.Key
+	// Random gives the salts of a new journal and of the segments of an encrypted
+	// one. Default crypto/rand.
 	Random io.Reader
 }
 

@@ -56,7 +56,7 @@ func (j *Journal) putPayload(data []byte) (fs.Addr, error) {
 	}
 	buf := bounce.Get().(*[]byte)
 	defer bounce.Put(buf)
-	*buf = appendUnits((*buf)[:0], data, sf.id, uint64(offset))
+	*buf = appendUnits((*buf)[:0], data, sf.id, uint64(offset), sf.sealing.with)
 	if err := j.writePayload(sf, offset, *buf); err != nil {
 		return fs.Addr{}, err
 	}
@@ -154,6 +154,11 @@ func (j *Journal) tryPayloadSegment(size int64) (*payloadSegment, error) {
 	h := segmentHeader{class: classPayload, id: id, lineage: j.lineage, salt: j.salt,
 		generation: j.generation, baseSegment: j.baseSegment}
 	j.mu.Unlock()
+	sealing, err := j.o.newSealing()
+	if err != nil {
+		return nil, err
+	}
+	sealing.putInto(&h)
 	path := j.files.path(segmentName(id, classPayload))
 	f, err := j.o.FS.OpenReadWrite(path, disk.Category)
 	if err != nil {
@@ -175,7 +180,7 @@ func (j *Journal) tryPayloadSegment(size int64) (*payloadSegment, error) {
 		return nil, err
 	}
 	j.files.bytes.Add(size)
-	return &payloadSegment{file: j.files.add(id, classPayload, f), size: size, next: headerSize}, nil
+	return &payloadSegment{file: j.files.add(id, classPayload, f, sealing), size: size, next: headerSize}, nil
 }
 
 // discard removes a segment file that nothing refers to. Failing is harmless.

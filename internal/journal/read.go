@@ -41,32 +41,33 @@ func (j *Journal) readAt(a fs.Addr, off uint32, p []byte) error {
 	buf := bounce.Get().(*[]byte)
 	defer bounce.Put(buf)
 	stored := (*buf)[:s.len]
-	if !j.readPending(a, s, stored) {
-		if err := j.files.read(a.Segment, s.at, stored); err != nil {
+	with, pending := j.readPending(a, s, stored)
+	if !pending {
+		if with, err = j.files.read(a.Segment, s.at, stored); err != nil {
 			return err
 		}
 	}
-	return j.files.unpack(p, stored, s, a.Segment)
+	return j.files.unpack(p, stored, s, a.Segment, with)
 }
 
 // readPending copies what is still in memory only.
-func (j *Journal) readPending(a fs.Addr, s span, stored []byte) bool {
+func (j *Journal) readPending(a fs.Addr, s span, stored []byte) (with *sealer, ok bool) {
 	if c, _ := j.files.classOf(a.Segment); c != classRecord {
-		return false
+		return nil, false
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if b := j.building; b != nil && b.copyTo(a.Segment, s, stored) {
-		return true
+		return b.file.sealing.with, true
 	}
 	for _, list := range [][]*batch{j.queue, j.inflight} {
 		for _, b := range list {
 			if b.copyTo(a.Segment, s, stored) {
-				return true
+				return b.file.sealing.with, true
 			}
 		}
 	}
-	return false
+	return nil, false
 }
 
 func (b *batch) copyTo(segment uint64, s span, stored []byte) bool {
@@ -78,25 +79,25 @@ func (b *batch) copyTo(segment uint64, s span, stored []byte) bool {
 	return true
 }
 
-// read fills stored from a segment file.
-func (s *files) read(segment, at uint64, stored []byte) error {
+// read fills stored from a segment file, and says what opens it.
+func (s *files) read(segment, at uint64, stored []byte) (*sealer, error) {
 	sf, err := s.acquire(segment)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.release(sf)
 	n, err := sf.ReadAt(stored, int64(at))
 	if n == len(stored) {
-		return nil
+		return sf.sealing.with, nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		return &fs.CorruptionError{File: s.path(sf.name), Offset: int64(at), Detail: fmt.Sprintf("payload cut short: %d of %d bytes", n, len(stored))}
+		return nil, &fs.CorruptionError{File: s.path(sf.name), Offset: int64(at), Detail: fmt.Sprintf("payload cut short: %d of %d bytes", n, len(stored))}
 	}
-	return fmt.Errorf("read %s at %d: %w", s.path(sf.name), at, err)
+	return nil, fmt.Errorf("read %s at %d: %w", s.path(sf.name), at, err)
 }
 
-func (s *files) unpack(p, stored []byte, sp span, segment uint64) error {
-	badAt, err := copyUnits(p, stored, sp, segment)
+func (s *files) unpack(p, stored []byte, sp span, segment uint64, with *sealer) error {
+	badAt, err := copyUnits(p, stored, sp, segment, with)
 	if err == nil {
 		return nil
 	}

@@ -30,7 +30,7 @@ func (j *Journal) Rebase(pos fs.Pos, meta []byte) error {
 	j.mu.Lock()
 	gen := j.topGen + 1
 	j.topGen = gen
-	h := j.recordHeader(s.file.id, gen, s.file.id, pos, pos)
+	h := j.recordHeader(s.file, gen, s.file.id, pos, pos)
 	j.mu.Unlock()
 
 	next, err := j.writeRebase(s, h, meta)
@@ -82,19 +82,18 @@ func (j *Journal) drain() (*recordSegment, error) {
 // writeRebase writes the BASE, and then the mark that proves it. It returns
 // where the next batch goes.
 func (j *Journal) writeRebase(s *recordSegment, h *segmentHeader, meta []byte) (int64, error) {
-	if err := writeBase(s.file, h, meta); err != nil {
+	if err := writeBase(s.file, h, meta, s.file.sealing.with); err != nil {
 		return 0, err
 	}
 	if err := s.file.SyncData(); err != nil {
 		return 0, err
 	}
-	base := baseBatch(h, meta)
-	mark := &batch{offset: headerSize + base.h.size(), buf: make([]byte, batchHeaderSize)}
+	base := baseBatch(h, meta, s.file.sealing.with)
+	mark := &batch{file: s.file, offset: headerSize + base.h.size(), buf: make([]byte, batchHeaderSize)}
 	mark.h = batchHeader{place: base.h.place, kind: kindMark, firstSeq: h.base.Seq + 1, count: 1}
-	mark.buf = appendEntry(mark.buf, kindMark, payloadNone, fs.Addr{}, nil, 0)
+	mark.add(kindMark, payloadNone, fs.Addr{}, nil, 0)
 	mark.h.bodyLen = uint32(len(mark.buf) - batchHeaderSize)
 	mark.buf = append(mark.buf, make([]byte, mark.h.size()-int64(len(mark.buf)))...)
-	mark.file = s.file
 	if err := mark.write(h.base.Seq); err != nil {
 		return 0, err
 	}

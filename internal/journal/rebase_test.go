@@ -164,8 +164,8 @@ func TestKilledRebaseIsSettledBeforeItCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.ioMu.Unlock()
-	h := j.recordHeader(s.file.id, 2, s.file.id, basePos(4), basePos(4))
-	if err := writeBase(s.file, h, nil); err != nil {
+	h := j.recordHeader(s.file, 2, s.file.id, basePos(4), basePos(4))
+	if err := writeBase(s.file, h, nil, s.file.sealing.with); err != nil {
 		t.Fatal(err)
 	}
 	j.kill()

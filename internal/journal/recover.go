@@ -172,7 +172,7 @@ func (r *recovery) claimIn(id uint64, from int64, seq uint64) (proof string, fou
 	if err != nil {
 		return "", false, err
 	}
-	s := &scan{f, st.Size(), path, place{r.j.salt, id, r.j.generation}}
+	s := &scan{r: f, size: st.Size(), file: path, place: place{r.j.salt, id, r.j.generation}}
 	at, found, err := s.find(from, func(h *batchHeader) bool {
 		return h.generation == r.j.generation && h.kind != kindBase && h.claim >= seq
 	})

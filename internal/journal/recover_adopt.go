@@ -16,10 +16,16 @@ func (r *recovery) adopt() error {
 	}
 	// The header goes along with the next batch: it, too, may be unsynced.
 	j.tail = &recordSegment{file: f, next: r.c.offset,
-		header: j.recordHeader(tail.id, j.generation, j.baseSegment, j.base, tail.start)}
+		header: j.recordHeader(f, j.generation, j.baseSegment, j.base, tail.start)}
 	st, err := f.Stat()
 	if err != nil {
 		return err
+	}
+	if f.sealing.with != nil {
+		j.tail.ended = true
+		if err := j.cutShort(f, st.Size(), r.c.offset); err != nil {
+			return err
+		}
 	}
 	j.mu.Lock()
 	j.tail.size = st.Size() &^ (blockSize - 1)
@@ -37,6 +43,22 @@ func (r *recovery) adopt() error {
 		j.arm()
 	}
 	j.mu.Unlock()
+	return nil
+}
+
+// cutShort gives back what an ended segment does not need.
+func (j *Journal) cutShort(f *segmentFile, size, used int64) error {
+	if size <= used {
+		return nil
+	}
+	if err := disk.ReleaseBeyond(f, used); err != nil {
+		return err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	j.files.bytes.Add(st.Size() - size)
 	return nil
 }
 
@@ -80,14 +102,27 @@ func (j *Journal) reuseSpare(id uint64) *recordSegment {
 	}
 	st, err := f.Stat()
 	if err == nil && st.Size() == j.o.RecordSegmentBytes {
-		if b, err := readHeaderBlock(f); err == nil {
-			if _, state, _ := decodeHeader(b); state == headerBlank {
-				return &recordSegment{file: f, size: st.Size(), next: headerSize}
-			}
+		if s := j.asSpare(f, st.Size()); s != nil {
+			return s
 		}
 	}
 	j.files.release(f)
 	return nil
+}
+
+// asSpare takes a segment for the spare when nothing was ever written to it.
+func (j *Journal) asSpare(f *segmentFile, size int64) *recordSegment {
+	b, err := readHeaderBlock(f)
+	if err != nil {
+		return nil
+	}
+	if _, state, _ := decodeHeader(b); state != headerBlank {
+		return nil
+	}
+	if f.sealing, err = j.o.newSealing(); err != nil {
+		return nil
+	}
+	return &recordSegment{file: f, size: size, next: headerSize}
 }
 
 // releaseReserved gives back what the newest payload segment had reserved and

@@ -28,6 +28,7 @@ type scan struct {
 	size  int64
 	file  string // path, for errors
 	place place
+	with  *sealer
 }
 
 // header reads the batch header at offset; *badBatch when there is none of
@@ -60,7 +61,7 @@ func (s *scan) batch(offset int64) (h batchHeader, entries []entry, raw []byte, 
 	if err = s.read(raw[:batchHeaderSize+int(h.bodyLen)], offset); err != nil {
 		return h, nil, nil, err
 	}
-	entries, err = decodeEntries(&h, offset, raw[batchHeaderSize:batchHeaderSize+int(h.bodyLen)])
+	entries, err = decodeEntries(&h, offset, raw[batchHeaderSize:batchHeaderSize+int(h.bodyLen)], s.with)
 	if err != nil {
 		return h, nil, nil, s.bad(offset, err)
 	}
@@ -122,7 +123,7 @@ func (s *files) openScan(id, salt, generation uint64) (*scan, *segmentFile, erro
 		s.release(sf)
 		return nil, nil, fmt.Errorf("segment %s: %w", sf.name, err)
 	}
-	return &scan{sf, st.Size(), s.path(sf.name), place{salt, id, generation}}, sf, nil
+	return &scan{sf, st.Size(), s.path(sf.name), place{salt, id, generation}, sf.sealing.with}, sf, nil
 }
 
 // cursor follows a history from batch to batch, checking every link.
@@ -206,8 +207,9 @@ func (c *cursor) close() {
 // history; the cursor stands where it would be.
 func (c *cursor) next() (*located, error) {
 	// What lies behind the records of a segment that has a successor is of no
-	// interest, good as it may look.
-	if c.i+1 < len(c.segs) && c.segs[c.i+1].start == c.pos {
+	// interest, good as it may look. Several can begin at one position: those of
+	// an encrypted journal that was opened and not written to.
+	for c.i+1 < len(c.segs) && c.segs[c.i+1].start == c.pos {
 		if err := c.enter(c.i + 1); err != nil {
 			return nil, err
 		}

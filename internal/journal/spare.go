@@ -56,6 +56,10 @@ func (j *Journal) needSpare() error {
 }
 
 func (j *Journal) newRecordSegment(id uint64) (*recordSegment, error) {
+	sealing, err := j.o.newSealing()
+	if err != nil {
+		return nil, err
+	}
 	path := j.files.path(segmentName(id, classRecord))
 	f, err := j.o.FS.OpenReadWrite(path, disk.Category)
 	if err != nil {
@@ -71,7 +75,7 @@ func (j *Journal) newRecordSegment(id uint64) (*recordSegment, error) {
 		return nil, err
 	}
 	j.files.bytes.Add(size)
-	return &recordSegment{file: j.files.add(id, classRecord, f), size: size, next: headerSize}, nil
+	return &recordSegment{file: j.files.add(id, classRecord, f, sealing), size: size, next: headerSize}, nil
 }
 
 // zeroFill writes zeros and syncs them: later writes then change no metadata,
@@ -95,7 +99,7 @@ func zeroFill(f disk.File, size int64) error {
 func (j *Journal) activate(start fs.Pos) {
 	s := j.spare
 	j.spare = nil
-	s.header = j.recordHeader(s.file.id, j.generation, j.baseSegment, j.base, start)
+	s.header = j.recordHeader(s.file, j.generation, j.baseSegment, j.base, start)
 	if old := j.tail; old != nil {
 		// Batches not yet written hold references of their own.
 		j.files.release(old.file)
@@ -105,7 +109,9 @@ func (j *Journal) activate(start fs.Pos) {
 	j.makeSpare()
 }
 
-func (j *Journal) recordHeader(id, generation, baseSegment uint64, base, start fs.Pos) *segmentHeader {
-	return &segmentHeader{class: classRecord, id: id, lineage: j.lineage, salt: j.salt,
+func (j *Journal) recordHeader(f *segmentFile, generation, baseSegment uint64, base, start fs.Pos) *segmentHeader {
+	h := &segmentHeader{class: classRecord, id: f.id, lineage: j.lineage, salt: j.salt,
 		generation: generation, baseSegment: baseSegment, base: base, start: start}
+	f.sealing.putInto(h)
+	return h
 }

@@ -36,10 +36,15 @@ func unitSum(u []byte, segment uint64, offset uint64) uint32 {
 }
 
 // appendUnits appends plain as units that will stand at offset in segment.
-func appendUnits(b, plain []byte, segment, offset uint64) []byte {
+func appendUnits(b, plain []byte, segment, offset uint64, with *sealer) []byte {
 	for len(plain) > 0 {
 		n := min(len(plain), unitSize)
 		at := len(b)
+		if with != nil {
+			b = with.aead.Seal(b, placeNonce(sealsUnit, offset), plain[:n], nil)
+			plain, offset = plain[n:], offset+uint64(len(b)-at)
+			continue
+		}
 		b = append(b, plain[:n]...)
 		b = append(b, make([]byte, trailerSize)...)
 		u := b[at:]
@@ -79,24 +84,39 @@ func spanOf(a fs.Addr, off uint32, n int) (span, error) {
 // copyUnits verifies the units of s, which stored holds, and copies the plain
 // bytes wanted to p. stored is changed. It returns the offset in the file of
 // the first bad unit and what is wrong.
-func copyUnits(p, stored []byte, s span, segment uint64) (badAt uint64, err error) {
+func copyUnits(p, stored []byte, s span, segment uint64, with *sealer) (badAt uint64, err error) {
 	at, left, skip := s.at, s.plain, s.skip
 	for left > 0 {
 		n := min(left, unitSize)
 		u := stored[: n+trailerSize : n+trailerSize]
-		want := binary.BigEndian.Uint32(u[n:])
-		for _, x := range u[n+4:] {
-			if x != 0 {
-				return at, fmt.Errorf("reserved bytes of a payload unit are set")
-			}
-		}
-		if unitSum(u, segment, at) != want {
-			return at, fmt.Errorf("payload unit: wrong checksum")
+		if err := openUnit(u, segment, at, with); err != nil {
+			return at, err
 		}
 		p = p[copy(p, u[skip:n]):]
 		stored, at, left, skip = stored[n+trailerSize:], at+uint64(n)+trailerSize, left-n, 0
 	}
 	return 0, nil
+}
+
+// openUnit verifies the unit that fills u, and decrypts it in its place.
+func openUnit(u []byte, segment, at uint64, with *sealer) error {
+	n := len(u) - trailerSize
+	if with != nil {
+		if _, err := with.aead.Open(u[:0], placeNonce(sealsUnit, at), u, nil); err != nil {
+			return fmt.Errorf("payload unit: does not decrypt, it was changed")
+		}
+		return nil
+	}
+	want := binary.BigEndian.Uint32(u[n:])
+	for _, x := range u[n+4:] {
+		if x != 0 {
+			return fmt.Errorf("reserved bytes of a payload unit are set")
+		}
+	}
+	if unitSum(u, segment, at) != want {
+		return fmt.Errorf("payload unit: wrong checksum")
+	}
+	return nil
 }
 
 // Stored is how many bytes of disk n plain bytes of a payload take.

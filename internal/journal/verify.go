@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 // Report is what Verify found.
@@ -30,9 +31,10 @@ type Report struct {
 
 // Verify reads a whole journal that nobody has open: every header, batch,
 // chain and payload of its history. It changes nothing. The error says that it
-// could not be read at all; damage is in Report.Problems.
-func Verify(dfs disk.FS, dir string) (Report, error) {
-	j, err := open(Options{FS: dfs, Dir: dir}.withDefaults())
+// could not be read at all; damage is in Report.Problems. key is for an encrypted
+// journal, else nil.
+func Verify(dfs disk.FS, dir string, key *seal.Key) (Report, error) {
+	j, err := open(Options{FS: dfs, Dir: dir, Key: key}.withDefaults())
 	if err != nil {
 		return Report{}, fmt.Errorf("verify journal: %w", err)
 	}

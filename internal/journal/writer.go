@@ -93,14 +93,14 @@ func (j *Journal) take() *round {
 // addMark queues a batch that only claims; without room for it, the claim
 // waits for the next record. mu is held, nothing is queued.
 func (j *Journal) addMark() {
-	if j.tail.next+blockSize > j.tail.size {
+	if j.tail.ended || j.tail.next+blockSize > j.tail.size {
 		if j.spare == nil {
 			return
 		}
 		j.activate(j.last)
 	}
 	j.begin(kindMark)
-	j.building.buf = appendEntry(j.building.buf, kindMark, payloadNone, fs.Addr{}, nil, 0)
+	j.building.add(kindMark, payloadNone, fs.Addr{}, nil, 0)
 	j.building.h.count = 1
 	j.cut()
 }

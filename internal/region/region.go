@@ -100,11 +100,15 @@ func (r *Region) wire() (err error) {
 	}
 	peers := newPeers(urls, tlsConf.client)
 	r.peers = peers
+	keys, err := OpenKeys(cfg)
+	if err != nil {
+		return err
+	}
 	r.cache = pebble.NewCache(treeCacheBytes)
 	r.volumes = newVolumes(volumeEnv{fs: d, dir: filepath.Join(cfg.DataDir, "file-systems"), region: cfg.Region, cache: r.cache,
 		now: time.Now, rand: rand.Reader, log: log, registry: r.registry, http: peers.client, peerURL: peers.url,
-		bandwidth: cfg.Replication.BandwidthLimit,
-		clean:     engine.CleanOptions{HistoryAge: cfg.Journal.HistoryAge(), HistoryBytes: cfg.Journal.HistoryBytes}})
+		bandwidth: cfg.Replication.BandwidthLimit, keys: keys,
+		clean: engine.CleanOptions{HistoryAge: cfg.Journal.HistoryAge(), HistoryBytes: cfg.Journal.HistoryBytes}})
 	if err := r.newNFS(); err != nil {
 		return err
 	}
@@ -143,6 +147,7 @@ func (r *Region) newControl(d disk.FS, p *peers) error {
 	r.control, err = control.New(control.Config{Region: r.cfg.Region, AccountID: r.cfg.AccountID, Now: time.Now, Rand: rand.Reader,
 		Log: catalog, FileSystems: r.volumes, Settings: r.volumes, Peers: p, Listeners: r.mounts, Subnets: subnets(r.cfg), SecurityGroups: securityGroups(r.cfg), Logger: r.log,
 		RootSquash:        r.cfg.NFS.RootSquash,
+		KMSKeys:           kmsKeys(r.cfg),
 		KeepSettings:      r.cfg.Replication.CopySettings != nil && !*r.cfg.Replication.CopySettings,
 		OnPeerUnreachable: control.UnreachablePolicy(r.cfg.Replication.OnPeerUnreachable)})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-fs/holdfast/internal/engine"
 	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/replica"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
 // volumes are the engines of a region with their followers: what the control
@@ -45,6 +46,7 @@ type volumeEnv struct {
 	peerURL   func(region string) (string, bool)
 	bandwidth int64
 	clean     engine.CleanOptions
+	keys      seal.Keeper
 }
 
 type randReader interface{ Read([]byte) (int, error) }
@@ -82,7 +84,7 @@ func newVolumes(env volumeEnv) *volumes {
 
 func (v *volumes) options(id string) engine.Options {
 	return engine.Options{FS: v.env.fs, Dir: filepath.Join(v.env.dir, id), ID: id, Region: v.env.region,
-		Now: v.env.now, Rand: v.env.rand, Logger: v.env.log, Cache: v.env.cache, Clean: v.env.clean}
+		Now: v.env.now, Rand: v.env.rand, Logger: v.env.log, Cache: v.env.cache, Clean: v.env.clean, Keys: v.env.keys}
 }
 
 func (v *volumes) get(id string) *volume {
@@ -103,12 +105,14 @@ func (v *volumes) slot(id string) *volume {
 
 // Create implements control.FileSystems. A file system that a crash left half
 // made is finished.
-func (v *volumes) Create(ctx context.Context, id string) (fs.Lineage, error) {
+func (v *volumes) Create(ctx context.Context, id, kmsKey string) (fs.Lineage, error) {
 	x := v.slot(id)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.eng == nil {
-		eng, err := engine.OpenOrCreate(ctx, v.options(id))
+		o := v.options(id)
+		o.KMSKey = kmsKey
+		eng, err := engine.OpenOrCreate(ctx, o)
 		if err != nil {
 			return fs.Lineage{}, err
 		}
@@ -129,8 +133,10 @@ func (x *volume) opened(e *engine.Engine) {
 }
 
 // CreateDestination implements control.FileSystems.
-func (v *volumes) CreateDestination(_ context.Context, id string) error {
-	return engine.CreateEmpty(v.options(id))
+func (v *volumes) CreateDestination(_ context.Context, id, kmsKey string) error {
+	o := v.options(id)
+	o.KMSKey = kmsKey
+	return engine.CreateEmpty(o)
 }
 
 // Open implements control.FileSystems.

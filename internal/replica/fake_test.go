@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/holdfast-fs/holdfast/internal/fs"
 )
@@ -428,19 +429,18 @@ type fakeStage struct {
 	cursors map[int][]byte
 	done    map[int]bool
 	items   []Item
-	puts    int
-	failPut int // the n-th Put fails, counted from 1; 0: none
+	full    *atomic.Bool // while it is set, Put fails; nil: never
 }
 
 func (f *fakeFS) Stage(_ context.Context, c Checkpoint, fork *fs.Pos) (Stage, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stage == nil || f.stage.c.Name != c.Name {
-		failPut := 0
+		var full *atomic.Bool
 		if f.stage != nil {
-			failPut = f.stage.failPut
+			full = f.stage.full
 		}
-		f.stage = &fakeStage{f: f, c: c, fork: fork, cursors: map[int][]byte{}, done: map[int]bool{}, failPut: failPut}
+		f.stage = &fakeStage{f: f, c: c, fork: fork, cursors: map[int][]byte{}, done: map[int]bool{}, full: full}
 	}
 	if f.stage.c.Pos != c.Pos {
 		return nil, fmt.Errorf("stage %s is for %s, not for %s", c.Name, f.stage.c.Pos, c.Pos)
@@ -471,7 +471,7 @@ var errDiskFull = errors.New("the disk is full")
 func (s *fakeStage) Put(_ context.Context, part int, items []Item) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.puts++; s.puts == s.failPut {
+	if s.full != nil && s.full.Load() {
 		return errDiskFull
 	}
 	s.items = append(s.items, items...)

@@ -123,13 +123,14 @@ func TestCheckpointThatVanishesWhileItIsFetched(t *testing.T) {
 func TestFullDiskDuringATransferIsRetried(t *testing.T) {
 	src, dest := newFake(testLineage, 1), newEmpty()
 	wide(src, 6)
-	dest.stage = &fakeStage{failPut: 2}
+	var full atomic.Bool
+	full.Store(true)
+	dest.stage = &fakeStage{full: &full}
 	p := newPair(t, src, dest, false)
 	p.run()
+	p.until("the log tells of the full disk", func() bool { return strings.Contains(p.logs.String(), errDiskFull.Error()) })
+	full.Store(false)
 	p.untilEqual()
-	if !strings.Contains(p.logs.String(), errDiskFull.Error()) {
-		t.Error("the log does not tell of the full disk")
-	}
 }
 
 func TestResyncSendsWhatChangedOnly(t *testing.T) {

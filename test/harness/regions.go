@@ -329,5 +329,5 @@ func (g *Regions) CopyLogs(t testing.TB) {
 func (r *Region) Check(t testing.TB) {
 	t.Helper()
 	r.Stop(t)
-	Run(t, r.bin, "check", filepath.Join(filepath.Dir(r.conf), "data"))
+	Run(t, r.bin, "check", "--config", r.conf, r.DataDir())
 }

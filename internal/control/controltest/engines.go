@@ -75,6 +75,7 @@ func (e *Engines) Crashed() bool {
 
 type engine struct {
 	lineage  fs.Lineage
+	kmsKey   string
 	words    []string
 	members  map[string]bool
 	whole    bool
@@ -212,8 +213,19 @@ func (e *Engines) leave() {
 	}
 }
 
+// KMSKey tells what a file system was made to be encrypted with; "" also when
+// there is none.
+func (e *Engines) KMSKey(id string) string {
+	e.world.mu.Lock()
+	defer e.world.mu.Unlock()
+	if f := e.disk[id]; f != nil {
+		return f.kmsKey
+	}
+	return ""
+}
+
 // Create implements control.FileSystems.
-func (e *Engines) Create(ctx context.Context, id string) (fs.Lineage, error) {
+func (e *Engines) Create(ctx context.Context, id, kmsKey string) (fs.Lineage, error) {
 	err := e.enter(ctx, "Create")
 	defer e.leave()
 	if err != nil {
@@ -221,17 +233,17 @@ func (e *Engines) Create(ctx context.Context, id string) (fs.Lineage, error) {
 	}
 	if e.disk[id] == nil {
 		sum := sha256.Sum256([]byte(id))
-		e.disk[id] = &engine{lineage: fs.Lineage(sum[:16]), members: map[string]bool{}, whole: true, writes: true}
+		e.disk[id] = &engine{kmsKey: kmsKey, lineage: fs.Lineage(sum[:16]), members: map[string]bool{}, whole: true, writes: true}
 	}
 	return e.disk[id].lineage, nil
 }
 
 // CreateDestination implements control.FileSystems.
-func (e *Engines) CreateDestination(ctx context.Context, id string) error {
+func (e *Engines) CreateDestination(ctx context.Context, id, kmsKey string) error {
 	err := e.enter(ctx, "CreateDestination")
 	defer e.leave()
 	if err == nil && e.disk[id] == nil {
-		e.disk[id] = &engine{members: map[string]bool{}}
+		e.disk[id] = &engine{kmsKey: kmsKey, members: map[string]bool{}}
 	}
 	return err
 }

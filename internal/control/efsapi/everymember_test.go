@@ -444,9 +444,6 @@ func (p *prober) text(s shape, shapeName, name, at, in string, set func(any) mem
 		if in == "path" && v == "" {
 			continue // another path
 		}
-		if v == "" && shapeName == "KmsKeyId" {
-			continue // as if it were left out
-		}
 		p.refuse(at, v, set(v), name)
 	}
 }

@@ -38,18 +38,22 @@ func parseCreateFileSystem(body []byte) (req control.CreateFileSystemRequest, er
 	case req.Provisioned == 0 && req.ThroughputMode == "provisioned":
 		o.fail("ThroughputMode provisioned needs ProvisionedThroughputInMibps: give it, from 1 to %d", maxProvisioned)
 	}
+	encryptionOf(o, &req)
 	refuseCreateOptions(o)
 	return req, o.done()
 }
 
+// encryptionOf reads Encrypted and KmsKeyId: the one needs the other.
+func encryptionOf(o *members, req *control.CreateFileSystemRequest) {
+	req.Encrypted, _ = o.boolean("Encrypted")
+	req.KMSKey = o.text("KmsKeyId", ruleKMSKey)
+	if req.KMSKey != "" && !req.Encrypted {
+		o.fail("KmsKeyId needs Encrypted: true: give both, or neither")
+	}
+}
+
 // refuseCreateOptions refuses what somebody would rely on and we do not do.
 func refuseCreateOptions(o *members) {
-	if encrypted, _ := o.boolean("Encrypted"); encrypted {
-		o.fail("Encrypted: true is not offered by this release of Holdfast, which does not encrypt data at rest: leave it out, and put data_dir on an encrypted disk if you need it")
-	}
-	if o.text("KmsKeyId", ruleAny) != "" {
-		o.fail("KmsKeyId is not offered by this release of Holdfast, which does not encrypt data at rest: leave it out")
-	}
 	if backup, _ := o.boolean("Backup"); backup {
 		o.fail("Backup: true is not offered by this release of Holdfast, which makes no automatic backups: leave it out")
 	}

@@ -38,9 +38,7 @@ func parseCreateReplication(body []byte) (dest control.DestinationRequest, err e
 	d := list[0]
 	dest.Region = d.text("Region", ruleRegion)
 	dest.FileSystemID = d.text("FileSystemId", ruleFS)
-	if d.text("KmsKeyId", ruleAny) != "" {
-		d.fail("KmsKeyId is not offered by this release of Holdfast, which does not encrypt data at rest: leave it out")
-	}
+	dest.KMSKey = d.text("KmsKeyId", ruleKMSKey)
 	if d.text("RoleArn", ruleRole) != "" {
 		d.fail("RoleArn is not offered by this release of Holdfast, which replicates within one account: leave it out")
 	}

@@ -291,7 +291,7 @@ func TestAWSCLI(t *testing.T) {
 	if out, err = cli("put-file-system-policy", "--file-system-id", made.FileSystemID, "--policy", `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"elasticfilesystem:Mount"}]}`); err == nil || !strings.Contains(out, "(InvalidPolicyException)") {
 		t.Errorf("an invalid policy: %v\n%s", err, out)
 	}
-	if out, err = cli("create-file-system", "--creation-token", "encrypted", "--encrypted"); err == nil || !strings.Contains(out, "is not offered") {
+	if out, err = cli("create-file-system", "--creation-token", "zone", "--availability-zone-name", "us-east-1a"); err == nil || !strings.Contains(out, "are not offered") {
 		t.Errorf("an operation that is refused: %v\n%s", err, out)
 	}
 }

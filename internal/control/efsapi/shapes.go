@@ -62,6 +62,7 @@ type fileSystemShape struct {
 	SizeInBytes          sizeShape
 	PerformanceMode      string
 	Encrypted            bool
+	KmsKeyID             string `json:"KmsKeyId,omitempty"`
 	ThroughputMode       string
 	// ProvisionedThroughputInMibps is of the mode provisioned.
 	ProvisionedThroughputInMibps float64 `json:",omitempty"`
@@ -77,6 +78,7 @@ func fileSystemShapeOf(d control.FileSystemDescription) fileSystemShape {
 		OwnerID: d.OwnerID, CreationToken: d.CreationToken, FileSystemID: d.ID, FileSystemArn: d.ARN,
 		CreationTime: timestampOf(d.CreationTime), LifeCycleState: string(d.State), Name: d.Name,
 		NumberOfMountTargets: d.MountTargets, PerformanceMode: d.PerformanceMode, ThroughputMode: d.ThroughputMode,
+		Encrypted: d.KMSKey != "", KmsKeyID: d.KMSKey,
 		ProvisionedThroughputInMibps: d.Provisioned,
 		SizeInBytes:                  sizeShape{Value: size, Timestamp: timestampOf(d.SizeTimestamp), ValueInStandard: size},
 		Tags:                         tagShapes(d.Tags),

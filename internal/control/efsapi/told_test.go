@@ -17,7 +17,7 @@ import (
 // instruction finds a clause that tells the reader to do something: one that
 // begins with such a verb. It cannot judge whether the advice is good; it finds
 // messages that give none.
-var instruction = regexp.MustCompile(`(?i)(^|[.:;,?] |\band |\bor |\bthen )(add|ask|bring|call|check|choose|correct|create|delete|encode|exempt|give|leave|make|mend|name|put|see|send|set|sign|start|try|use|wait|write) `)
+var instruction = regexp.MustCompile(`(?i)(^|[.:;,?] |\band |\bor |\bthen )(add|ask|bring|call|check|choose|correct|create|delete|encode|exempt|give|leave|make|mend|name|put|replicate|see|send|set|sign|start|try|use|wait|write) `)
 
 // checkTold checks that the message of an error tells what failed, by the name
 // of the member or resource, and what to do.

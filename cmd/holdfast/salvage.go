@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/seal"
+)
+
+func newSalvageCommand() *cobra.Command {
+	var keys func() (seal.Keeper, error)
+	c := &cobra.Command{
+		Use:   "salvage-copy SALVAGE_DIR NEW_DIR",
+		Short: "Copy what was salvaged out of a file system, decrypted",
+		Long: "Copies a directory below data_dir/file-systems/FS-ID/salvage to a new one. Of an encrypted file system the\n" +
+			"copy is decrypted: --config names the configuration with its keys. The region may run meanwhile.",
+		Example: "  holdfast salvage-copy --config us-east-1/holdfast.yaml us-east-1/data/file-systems/fs-0123456789abcdef0/salvage/0000000000000101-00000000000001a0-2f0b83a1 /root/lost",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			unwrap, err := keys()
+			if err != nil {
+				return err
+			}
+			from := filepath.Clean(args[0])
+			d := disk.Real()
+			// FS-ID/salvage/ID: the envelope of the data key is two above.
+			key, err := seal.Open(d, filepath.Dir(filepath.Dir(from)), unwrap)
+			if err != nil {
+				return err
+			}
+			if key != nil {
+				d = seal.Files(d, key, nil)
+			}
+			if err := os.Mkdir(args[1], 0o700); err != nil {
+				return fmt.Errorf("make the directory for the copy: %w; give one that does not exist", err)
+			}
+			n, err := copyTree(d, from, args[1])
+			if err != nil {
+				return fmt.Errorf("copy the salvage: %w; %d files were copied", err, n)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d files were copied to %s\n", n, args[1])
+			return nil
+		},
+	}
+	keys = keysFlag(c)
+	return c
+}
+
+// copyTree copies the files of a directory, and of those in it.
+func copyTree(d disk.FS, from, to string) (n int, err error) {
+	names, err := d.List(from)
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		src, dst := filepath.Join(from, name), filepath.Join(to, name)
+		st, err := os.Lstat(src)
+		if err != nil {
+			return n, err
+		}
+		if st.IsDir() {
+			if err := os.Mkdir(dst, 0o700); err != nil {
+				return n, err
+			}
+			m, err := copyTree(d, src, dst)
+			n += m
+			if err != nil {
+				return n, err
+			}
+			continue
+		}
+		if err := copyFile(d, src, dst); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+func copyFile(d disk.FS, from, to string) (err error) {
+	r, err := d.Open(from)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	w, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if _, err := io.Copy(w, r); err != nil {
+		return err
+	}
+	return w.Sync()
+}

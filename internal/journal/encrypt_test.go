@@ -1,0 +1,410 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/seal"
+)
+
+// testKey is what the journals of tiny are encrypted with: nil, or in the second
+// run of the suite a key.
+var testKey = func() *seal.Key {
+	if os.Getenv(encryptedRun) == "" {
+		return nil
+	}
+	return fixedKey()
+}()
+
+// firstSegment is the one that the first record of a new journal goes to: an
+// encrypted one begins a new segment with every opening.
+func firstSegment() uint64 {
+	if testKey != nil {
+		return 2
+	}
+	return 1
+}
+
+// recordsAt is where its first batch of records is: behind the BASE, if that is
+// in it too.
+func recordsAt() int {
+	if testKey != nil {
+		return headerSize
+	}
+	return 2 * blockSize
+}
+
+const encryptedRun = "HOLDFAST_TEST_ENCRYPTED"
+
+// testRandom never repeats, as the salts of segments must not.
+var testRandom = &lockedRandom{src: rand.NewChaCha8([32]byte{1})}
+
+type lockedRandom struct {
+	mu  sync.Mutex
+	src *rand.ChaCha8
+}
+
+func (r *lockedRandom) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.src.Read(p)
+}
+
+func fixedKey() *seal.Key {
+	k, err := seal.NewKey(bytes.NewReader(bytes.Repeat([]byte{0xa5, 1, 2, 3}, 12)))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// TestTheWholeSuiteEncrypted runs all other tests again with encrypted journals.
+func TestTheWholeSuiteEncrypted(t *testing.T) {
+	if testKey != nil {
+		return // this is that run
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-test.skip", "TestTheWholeSuiteEncrypted|Golden|Dump|VerifyNamesDamage|UnknownFeatures|Fuzz"}
+	if testing.Short() {
+		args = append(args, "-test.short")
+	}
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd.Env = append(os.Environ(), encryptedRun+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("PASS")) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func encryptedTiny(d disk.FS) Options {
+	o := tiny(d)
+	o.Key = fixedKey()
+	return o
+}
+
+// The form of an encrypted journal is frozen, too.
+func TestGoldenEncryptedJournal(t *testing.T) {
+	const dir = "testdata/golden-encrypted-1"
+	mem, h := disk.NewMem(), newHistory()
+	o := encryptedTiny(mem)
+	o.PayloadSegmentBytes, o.InlineMax = 64<<10, 100
+	o.Random = bytes.NewReader(append([]byte("saltsalt"), bytes.Repeat([]byte("0123456789abcdef"), 20)...))
+	if err := Create(o); err != nil {
+		t.Fatal(err)
+	}
+	j := mustOpen(t, o, h, fs.Pos{}, 0)
+	for _, n := range []int{0, 1, 100, 101, unitSize + 1} {
+		if _, err := h.append(j, bytes.Repeat([]byte{byte(n) | 1}, n)); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, j, h.last().Seq)
+		// The spare takes its random bytes before the payload segment does.
+		if err := untilSpare(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f := newFlipper(t, mem)
+	if *update {
+		for _, name := range f.names {
+			if err := os.WriteFile(filepath.Join(dir, name+".hex"), []byte(dumpHex(f.files[name])), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	golden, err := filepath.Glob(filepath.Join(dir, "*.hex"))
+	if err != nil || len(golden) != 4 {
+		t.Fatalf("golden files: %v, %v", golden, err)
+	}
+	old := disk.NewMem()
+	if err := old.MkdirAll(testDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range golden {
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimSuffix(filepath.Base(path), ".hex")
+		if got := dumpHex(f.files[name]); got != string(want) {
+			t.Errorf("%s is written differently now", name)
+		}
+		if err := disk.WriteFileAtomic(old, old.PathJoin(testDir, name), parseHex(t, string(want))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rep, err := Verify(old, testDir, fixedKey())
+	if err != nil || len(rep.Problems) > 0 || rep.Records != 5 || rep.Payloads != 4 || rep.Last != h.last() {
+		t.Errorf("verify: %+v, %v", rep, err)
+	}
+	mustOpen(t, encryptedTiny(old), h, h.base, h.last().Seq)
+}
+
+func untilSpare(j *Journal) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.needSpare()
+}
+
+// TestNothingPlainOnDisk looks for what was written in every file.
+func TestNothingPlainOnDisk(t *testing.T) {
+	const secret = "a name that nobody may read"
+	for _, key := range []*seal.Key{nil, fixedKey()} {
+		mem, h := disk.NewMem(), newHistory()
+		o := tiny(mem)
+		o.Key = key
+		j := mustCreate(t, o)
+		put := func() {
+			r := h.make(nil)
+			r.Mutation = fs.AppendMutation(nil, &fs.Setting{Key: "k", Value: []byte(secret)})
+			r.Encode(nil, h.last().Chain)
+			if _, err := j.Append(r, nil); err != nil {
+				t.Fatal(err)
+			}
+			h.add(r, nil)
+			for _, n := range []int{1, 200} { // inline and apart
+				if _, err := h.append(j, bytes.Repeat([]byte(secret), n)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := j.SyncPayloads(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put()
+		if err := j.Rebase(h.last(), []byte(secret)); err != nil {
+			t.Fatal(err)
+		}
+		h.base, h.records, h.data = h.last(), nil, nil
+		put()
+		cleanAll(t, j, h)
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, b := range newFlipper(t, mem).files {
+			found += bytes.Count(b, []byte(secret))
+		}
+		if (found == 0) != (key != nil) {
+			t.Errorf("encrypted %v: the secret is on disk %d times", key != nil, found)
+		}
+		mustOpen(t, o, h, h.base, h.last().Seq)
+	}
+}
+
+// cleanAll moves the payloads of all closed payload segments.
+func cleanAll(t *testing.T, j *Journal, h *history) {
+	t.Helper()
+	for _, n := range []int{30000, 30000, 30000, 30000, 30000, 30000, 30000, 30000, 30000} {
+		if _, err := h.append(j, make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait(t, j, h.last().Seq)
+	var victims []Segment
+	for _, s := range j.Closed() {
+		if s.Payloads {
+			victims = append(victims, s)
+		}
+	}
+	if len(victims) == 0 {
+		t.Fatal("nothing to clean")
+	}
+	r, err := j.Reader(h.base.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var pieces []Piece
+	for {
+		e, ok, err := r.TryNext()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			break
+		}
+		for _, v := range victims {
+			if e.Addr.Segment == v.ID {
+				pieces = append(pieces, Piece{Addr: e.Addr, Length: e.Addr.Length})
+			}
+		}
+	}
+	if err := j.Clean(noDeadline, victims, pieces, func(_ context.Context, _ int) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWrongKeyIsRefused(t *testing.T) {
+	other, err := seal.NewKey(bytes.NewReader(make([]byte, 48)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		made, opened *seal.Key
+		want         string
+	}{
+		{fixedKey(), nil, "no key was given"},
+		{fixedKey(), other, "the file system's is 0000"},
+		{nil, fixedKey(), "not encrypted, but its file system is"},
+	} {
+		mem := disk.NewMem()
+		o := tiny(mem)
+		o.Key = c.made
+		if err := Create(o); err != nil {
+			t.Fatal(err)
+		}
+		o.Key = c.opened
+		_, err := Open(o)
+		var damage *fs.CorruptionError
+		if err == nil || errors.As(err, &damage) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("open: %v, want %q", err, c.want)
+		}
+	}
+}
+
+// TestNoPlaceIsSealedTwice: through crashes at any moment, restarts, cleaning and
+// rebases, whatever stands at one place under one key is always the same.
+func TestNoPlaceIsSealedTwice(t *testing.T) {
+	w := &sealWatch{t: t, seen: map[string][]byte{}, again: map[string]int{}}
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		mem, h := disk.NewMem(), newHistory()
+		open := func() (*Journal, error) {
+			j, err := Open(encryptedTiny(w.over(mem)))
+			if err != nil {
+				return nil, err
+			}
+			end, err := h.check(j, h.base, h.base.Seq)
+			if err == nil {
+				h.cutTo(end)
+			}
+			return j, err
+		}
+		if err := Create(encryptedTiny(w.over(mem))); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
+			j, err := open()
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			for range rng.IntN(12) {
+				if _, err := h.append(j, randomPayload(rng)); err != nil {
+					t.Fatal(err)
+				}
+				if rng.IntN(3) == 0 {
+					wait(t, j, h.last().Seq)
+				}
+			}
+			switch rng.IntN(4) {
+			case 0:
+				if err := j.Close(); err != nil {
+					t.Fatal(err)
+				}
+			case 1:
+				j.kill() // what was written stays
+			default:
+				j.mu.Lock()
+				j.kick()
+				j.mu.Unlock()
+				mem = mem.Crash(rng, []int{0, 30, 60, 100}[rng.IntN(4)])
+				j.kill()
+			}
+		}
+	}
+	if len(w.seen) < 1000 || w.again["entry"] == 0 || w.again["payload"] == 0 {
+		t.Errorf("only %d places were seen, %v of them again", len(w.seen), w.again)
+	}
+}
+
+// sealWatch sees everything that is written to segments.
+type sealWatch struct {
+	t     *testing.T
+	mu    sync.Mutex
+	seen  map[string][]byte // by salt and place
+	again map[string]int    // written once more, with the same bytes
+}
+
+func (w *sealWatch) over(d disk.FS) disk.FS { return &watchedFS{d, w} }
+
+type watchedFS struct {
+	disk.FS
+	w *sealWatch
+}
+
+func (f *watchedFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	file, err := f.FS.OpenReadWrite(name, c, o...)
+	if err != nil {
+		return nil, err
+	}
+	return &watchedFile{file, f.w}, nil
+}
+
+type watchedFile struct {
+	vfs.File
+	w *sealWatch
+}
+
+func (f *watchedFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(p, off)
+	if off == 0 || err != nil || len(bytes.Trim(p, "\x00")) == 0 {
+		return n, err
+	}
+	b, herr := readHeaderBlock(f.File)
+	h, state, _ := decodeHeader(b)
+	if herr != nil || state != headerValid || !h.encrypted() {
+		f.w.t.Errorf("%d bytes at %d before there is a header of an encrypted segment", len(p), off)
+		return n, err
+	}
+	if h.class == classPayload {
+		f.w.note(h.keySalt, off, "payload", p)
+		return n, err
+	}
+	bh, err := decodeBatchHeader(p)
+	if err != nil {
+		f.w.t.Error(err)
+		return n, nil
+	}
+	body := p[batchHeaderSize : batchHeaderSize+int(bh.bodyLen)]
+	for at := int64(0); at < int64(len(body)); {
+		total := int64(binary.BigEndian.Uint32(body[at:]))
+		f.w.note(h.keySalt, off+batchHeaderSize+at, "entry", body[at:at+total])
+		at += total
+	}
+	return n, nil
+}
+
+func (w *sealWatch) note(salt [seal.SaltSize]byte, at int64, what string, sealed []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	place := fmt.Sprintf("%x at %d", salt, at)
+	was, ok := w.seen[place]
+	switch {
+	case !ok:
+		w.seen[place] = bytes.Clone(sealed)
+	case !bytes.Equal(was[:min(len(was), len(sealed))], sealed[:min(len(was), len(sealed))]):
+		w.t.Errorf("%s %s was sealed twice, with two contents", what, place)
+	default:
+		w.again[what]++
+	}
+}
