@@ -76,7 +76,6 @@ var (
 		form: regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)}
 	ruleKMSKey = &textRule{min: 1, max: 2048, help: "the id, the alias or the ARN of a key of the region's configuration",
 		form: regexp.MustCompile(`^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|mrk-[0-9a-f]{32}|alias/[a-zA-Z0-9/_-]+|(arn:aws[-a-z]*:kms:[a-z0-9-]+:\d{12}:((key/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})|(key/mrk-[0-9a-f]{32})|(alias/[a-zA-Z0-9/_-]+))))$`)}
-	ruleAny = &textRule{min: 0, max: maxBodyBytes, help: "a string"}
 
 	rulePerformance = oneOf("generalPurpose", "maxIO")
 	ruleThroughput  = oneOf("bursting", "elastic", "provisioned")
