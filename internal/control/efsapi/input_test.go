@@ -35,7 +35,14 @@ type api struct {
 
 func newAPI(t testing.TB) *api {
 	t.Helper()
+	return newAPIWith(t, func(*control.Config) {})
+}
+
+// newAPIWith is newAPI with another configuration of the region.
+func newAPIWith(t testing.TB, change func(*control.Config)) *api {
+	t.Helper()
 	world, _, regions := controltest.NewRegions(3, "us-east-1", "us-west-2")
+	change(&regions[0].Config)
 	for _, r := range regions {
 		if err := r.Start(t.Context()); err != nil {
 			t.Fatal(err)
@@ -266,6 +273,38 @@ func TestLargestRequestsAreAccepted(t *testing.T) {
 		_ = a.send("POST", "/resource-tags/"+id, fmt.Sprintf(`{"Tags":[{"Key":"%d","Value":"x"}]}`, i))
 	}
 	checkError(t, a.send("POST", "/resource-tags/"+id, `{"Tags":[{"Key":"last","Value":"x"}]}`), "the 51st tag", "BadRequest")
+}
+
+// TestLongestTags: 50 tags of full length fit, of file systems, access points
+// and replicas alike, as long as a character is a byte; the bound of bytes is
+// told beyond.
+func TestLongestTags(t *testing.T) {
+	a := newAPI(t)
+	full := func(char string) string {
+		var all []string
+		for i := range control.MaxTags {
+			all = append(all, fmt.Sprintf(`{"Key":"%02d%s","Value":"%s"}`, i, strings.Repeat(char, 126), strings.Repeat(char, 256)))
+		}
+		return "[" + strings.Join(all, ",") + "]"
+	}
+	id := a.create("a")
+	for what, w := range map[string]*httptest.ResponseRecorder{
+		"tagging":                      a.send("POST", "/resource-tags/"+id, `{"Tags":`+full("x")+`}`),
+		"a new file system":            a.send("POST", "/file-systems", `{"CreationToken":"b","Tags":`+full("y")+`}`),
+		"a new access point":           a.send("POST", "/access-points", `{"ClientToken":"t","FileSystemId":"`+id+`","Tags":`+full("z")+`}`),
+		"a replication of the longest": a.send("POST", "/file-systems/"+id+"/replication-configuration", `{"Destinations":[{"Region":"us-west-2"}]}`),
+	} {
+		if w.Code >= 300 {
+			t.Errorf("%s: %d %.300s", what, w.Code, w.Body)
+		}
+	}
+	other := a.create("c")
+	w := a.send("POST", "/resource-tags/"+other, `{"Tags":`+full("\u00e9")+`}`)
+	checkError(t, w, "tags of characters of two bytes", "BadRequest")
+	checkTold(t, "tags of characters of two bytes", w, "32768")
+	if w := a.send("GET", "/resource-tags/"+other, ""); w.Body.String() != `{"Tags":[]}`+"\n" {
+		t.Errorf("some are there: %.100s", w.Body)
+	}
 }
 
 func TestSignatureCoversEverything(t *testing.T) {

@@ -1,12 +1,15 @@
 package efsapi_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-fs/holdfast/internal/control"
@@ -273,5 +276,91 @@ func TestRequestsInEveryWrongState(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// stuckListeners open nothing before opens is closed, and close nothing while
+// there is an error.
+type stuckListeners struct {
+	opens chan struct{}
+
+	mu   sync.Mutex
+	fail error // of Close
+}
+
+func (l *stuckListeners) Listen(ctx context.Context, _, _ string, _ []string, _ control.Admission) error {
+	select {
+	case <-l.opens:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *stuckListeners) Close(context.Context, string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fail
+}
+
+func (l *stuckListeners) set(fail error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fail = fail
+}
+
+// TestMountTargetsInEveryWrongState: while one is being made or deleted, its
+// security groups and its root squash are not to be had, and its file system is
+// in use.
+func TestMountTargetsInEveryWrongState(t *testing.T) {
+	c := readContract(t)
+	for _, state := range []control.LifeCycle{control.Creating, control.Deleting} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &stuckListeners{opens: make(chan struct{})}
+			a := newAPIWith(t, func(cfg *control.Config) { cfg.Listeners = l })
+			f := &furnished{api: a, known: map[string]string{"fs": a.create("a")}}
+			if state == control.Deleting {
+				close(l.opens)
+				l.set(errors.New("it does not close"))
+			}
+			f.make("mt", "MountTargetId", "POST", "/mount-targets", `{"FileSystemId":"{fs}","SubnetId":"`+subnetA+`"}`)
+			if state == control.Deleting {
+				f.must("DELETE", "/mount-targets/{mt}", "")
+			}
+			for _, o := range c.Operations {
+				want, m := "", members{"MountTargetId": f.known["mt"]}
+				switch o.Name {
+				case "DescribeMountTargetSecurityGroups":
+					want = "IncorrectMountTargetState"
+				case "ModifyMountTargetSecurityGroups":
+					want, m = "IncorrectMountTargetState", m.with("SecurityGroups", []any{groupOffice})
+				case "CreateMountTarget":
+					want, m = "MountTargetConflict", members{"FileSystemId": f.known["fs"], "SubnetId": subnetA}
+				case "DeleteFileSystem":
+					want, m = "FileSystemInUse", members{"FileSystemId": f.known["fs"]}
+				case "DescribeMountTargets", "DeleteMountTarget":
+				default:
+					continue
+				}
+				w := f.sendMembers(&o, m)
+				what := fmt.Sprintf("%s of one that is %s", o.Name, state)
+				if want != "" {
+					f.refuses(c, &o, what, w, want, "fs")
+				} else if w.Code != o.Status {
+					t.Errorf("%s: %d %s", what, w.Code, w.Body)
+				}
+				if o.Name == "DescribeMountTargets" && !strings.Contains(w.Body.String(), `"LifeCycleState":"`+string(state)+`"`) {
+					t.Errorf("%s: %s", what, w.Body)
+				}
+			}
+			if state == control.Creating {
+				close(l.opens)
+			}
+			l.set(nil)
+			time.Sleep(2 * time.Minute) // of fake time: the worker tries again
+			if all, err := a.region.Control.DescribeMountTargets(f.known["fs"], "", ""); err != nil || len(all) != 0 {
+				t.Errorf("a mount target that was deleted while it was %s is there: %+v, %v", state, all, err)
+			}
+		})
 	}
 }
