@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -284,5 +285,30 @@ func TestSignatureCannotBeMovedToOtherHeaders(t *testing.T) {
 		if w := a.do(r); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), id) || w.Header().Get("X-Amzn-Requestid") == value {
 			t.Errorf("with %s: %d %s", name, w.Code, w.Body)
 		}
+	}
+}
+
+// TestAFaultInTheCodeIsAnswered: the caller and the audit log are told, and the
+// next request is served.
+func TestAFaultInTheCodeIsAnswered(t *testing.T) {
+	a := newAPI(t)
+	var log bytes.Buffer
+	h, err := efsapi.New(efsapi.Config{Control: a.region.Control, Region: "us-east-1", Now: func() time.Time { return a.now }, Rand: controltest.NewRand(1, 1),
+		Credentials: []efsapi.Credential{{AccessKey: accessKey, SecretKey: secretKey}}, Audit: a.note, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Extensions: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a bug") }), ExtensionPrefix: "/2015-02-01/bug/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.h = h
+	w := a.send("GET", "/bug/x", "")
+	checkError(t, w, "a bug", "InternalServerError")
+	if line := a.audit[len(a.audit)-1]; w.Code != 500 || line.Status != 500 || line.Error != "InternalServerError" {
+		t.Errorf("%d, in the audit log %+v", w.Code, line)
+	}
+	if !strings.Contains(log.String(), "a bug") || !strings.Contains(log.String(), w.Header().Get("x-amzn-RequestId")) {
+		t.Errorf("the log does not tell: %s", log.String())
+	}
+	if w := a.send("GET", "/file-systems", ""); w.Code != 200 {
+		t.Errorf("the next request: %d", w.Code)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -122,6 +123,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 	r = r.WithContext(withCall(r.Context(), c))
 	defer h.audit(rec, r, c)
+	defer h.survive(rec, r, c)
 	auth, cred, err := h.identify(r)
 	if err != nil {
 		h.fail(rec, r, err)
@@ -152,6 +154,19 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body)) // for extensions
 	h.mux.ServeHTTP(rec, r.WithContext(withBody(r.Context(), body)))
+}
+
+// survive answers for a fault in the code as for any other fault, and tells of
+// it in the log: net/http would only drop the connection.
+func (h *handler) survive(rec *recorder, r *http.Request, c *call) {
+	fault := recover()
+	if fault == nil || fault == http.ErrAbortHandler {
+		return
+	}
+	h.log.Error("a request met a fault in the code", "request_id", c.id, "method", r.Method, "path", r.URL.Path, "fault", fault, "stack", string(debug.Stack()))
+	if !rec.begun {
+		h.fail(rec, r, denied(control.CodeInternal, "region %s met a fault of its own in request %s: see its log, and report what it says", h.cfg.Region, c.id))
+	}
 }
 
 // authorise names the call and checks that the caller's role covers it.
