@@ -230,6 +230,12 @@ func TestCallsBeyondEFSAreStrict(t *testing.T) {
 			t.Errorf("%.60q: %d %s, %v", body, status, answer, err)
 		}
 	}
+	for _, call := range []string{"", "/hash", "/salvage"} {
+		status, answer, err := x.call(config.RoleAdmin, "GET", "file-systems/fs-00000000000000000"+call, "")
+		if err != nil || status != http.StatusNotFound || !strings.Contains(answer, "FileSystemNotFound") || !strings.Contains(answer, "see DescribeFileSystems") {
+			t.Errorf("%s of a file system that is not there: %d %s, %v", call, status, answer, err)
+		}
+	}
 	if squash, own, err := x.control.DescribeRootSquash(m.ID); err != nil || own || squash.Enabled {
 		t.Errorf("a refused setting is in force: %v, %v, %v", squash, own, err)
 	}
