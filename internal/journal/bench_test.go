@@ -8,11 +8,18 @@ import (
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/fs"
+	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
-func benchJournal(b *testing.B) (*Journal, *history) {
-	o := Options{FS: disk.Real(), Dir: b.TempDir(), Lineage: testLineage, SyncInterval: time.Second}
+func benchJournal(b *testing.B, key *seal.Key) (*Journal, *history) {
+	o := Options{FS: disk.Real(), Dir: b.TempDir(), Lineage: testLineage, SyncInterval: time.Second, Key: key}
 	return mustCreate(b, o), newHistory()
+}
+
+// eachWay runs a benchmark without and with encryption, side by side.
+func eachWay(b *testing.B, fn func(b *testing.B, key *seal.Key)) {
+	b.Run("plain", func(b *testing.B) { fn(b, nil) })
+	b.Run("encrypted", func(b *testing.B) { fn(b, fixedKey()) })
 }
 
 // appendNoCopy appends without remembering.
@@ -25,8 +32,10 @@ func (h *history) appendNoCopy(b *testing.B, j *Journal, payload []byte) uint64 
 	return r.Seq
 }
 
-func BenchmarkAppend(b *testing.B) {
-	j, h := benchJournal(b)
+func BenchmarkAppend(b *testing.B) { eachWay(b, benchAppend) }
+
+func benchAppend(b *testing.B, key *seal.Key) {
+	j, h := benchJournal(b, key)
 	r := h.make(nil)
 	for b.Loop() {
 		r.Seq = j.Last().Seq + 1
@@ -36,15 +45,19 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-func BenchmarkDurable1(b *testing.B) {
-	j, h := benchJournal(b)
+func BenchmarkDurable1(b *testing.B) { eachWay(b, benchDurable1) }
+
+func benchDurable1(b *testing.B, key *seal.Key) {
+	j, h := benchJournal(b, key)
 	for b.Loop() {
 		wait(b, j, h.appendNoCopy(b, j, nil))
 	}
 }
 
-func BenchmarkDurable64(b *testing.B) {
-	j, h := benchJournal(b)
+func BenchmarkDurable64(b *testing.B) { eachWay(b, benchDurable64) }
+
+func benchDurable64(b *testing.B, key *seal.Key) {
+	j, h := benchJournal(b, key)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	each := b.N/64 + 1
@@ -62,8 +75,10 @@ func BenchmarkDurable64(b *testing.B) {
 	wg.Wait()
 }
 
-func BenchmarkPayload1MiB(b *testing.B) {
-	j, h := benchJournal(b)
+func BenchmarkPayload1MiB(b *testing.B) { eachWay(b, benchPayload1MiB) }
+
+func benchPayload1MiB(b *testing.B, key *seal.Key) {
+	j, h := benchJournal(b, key)
 	p := make([]byte, fs.MaxWrite)
 	b.SetBytes(int64(len(p)))
 	seq := uint64(0)
@@ -73,8 +88,10 @@ func BenchmarkPayload1MiB(b *testing.B) {
 	wait(b, j, seq)
 }
 
-func BenchmarkRead1MiB(b *testing.B) {
-	j, _ := benchJournal(b)
+func BenchmarkRead1MiB(b *testing.B) { eachWay(b, benchRead1MiB) }
+
+func benchRead1MiB(b *testing.B, key *seal.Key) {
+	j, _ := benchJournal(b, key)
 	p := make([]byte, fs.MaxWrite)
 	a, err := j.PutPayload(p)
 	if err != nil {
@@ -88,8 +105,10 @@ func BenchmarkRead1MiB(b *testing.B) {
 	}
 }
 
-func BenchmarkRead4KiB(b *testing.B) {
-	j, h := benchJournal(b)
+func BenchmarkRead4KiB(b *testing.B) { eachWay(b, benchRead4KiB) }
+
+func benchRead4KiB(b *testing.B, key *seal.Key) {
+	j, h := benchJournal(b, key)
 	p := make([]byte, 4096)
 	r := h.make(p)
 	a, err := j.Append(r, p)

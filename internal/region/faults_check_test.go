@@ -192,7 +192,7 @@ var errSalvage = errors.New("records.bin does not hold what was lost")
 // salvagedRecords reads records.bin with a decoder of its own.
 func (w *simWorld) salvagedRecords(v *divergence, id string) {
 	w.t.Helper()
-	b, err := disk.ReadFile(v.site.o.FS, v.site.o.Dir+"/salvage/"+id+"/records.bin")
+	b, err := disk.ReadFile(v.site.plain(), v.site.o.Dir+"/salvage/"+id+"/records.bin")
 	w.ok("salvage", err)
 	castagnoli := crc32.MakeTable(crc32.Castagnoli)
 	for i, r := range v.lost {

@@ -153,6 +153,9 @@ func (s *simSite) use(m *disk.Mem) {
 	if s.w.neglect {
 		s.o.Clean.PeerBytes = 1
 	}
+	if s.w.encrypted(s.n) {
+		s.o.Keys, s.o.KMSKey = testKeys(), testKMSKey
+	}
 }
 
 // lockedReader makes a reader safe for concurrent use.

@@ -4,6 +4,8 @@ import (
 	"crypto/cipher"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -16,6 +18,9 @@ const (
 	// cut at the end of a chunk does not read as a shorter one.
 	lastChunk = 1 << 31
 )
+
+// buffers hold what is read of a file, mostly two chunks.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // chunks is the body of a chunked file: chunk i stands at headSize + i *
 // chunkStride, all but the last whole. A chunk's nonce is its number, its
@@ -79,7 +84,10 @@ func (c *chunks) readAt(r *reader, p []byte, off int64) (int, error) {
 	if end > last {
 		want -= chunkSize - (c.plain - last*chunkSize)
 	}
-	stored := make([]byte, want)
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	*buf = slices.Grow((*buf)[:0], int(want))[:want]
+	stored := *buf
 	if n, err := r.File.ReadAt(stored, at); int64(n) < want {
 		if err == io.EOF || err == nil {
 			err = r.corrupt(at+int64(n), "the file is cut short")
