@@ -30,8 +30,9 @@ var allowed = map[string][]string{
 	"nfsclient":          {"fs", "nfs/xdr", "nfs/oncrpc"},
 	"replica":            {"fs"},
 	"control":            {"fs"},
-	"control/policy":     {},
-	"control/efsapi":     {"fs", "control"},
+	"control/strictjson": {},
+	"control/policy":     {"control/strictjson"},
+	"control/efsapi":     {"fs", "control", "control/strictjson"},
 	"control/journallog": {"fs", "disk", "journal", "control"},
 	"fstest":             {"fs"},
 }

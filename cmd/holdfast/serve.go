@@ -15,7 +15,7 @@ import (
 
 func newServeCommand() *cobra.Command {
 	var file, level string
-	var asJSON bool
+	var asJSON, noSettings bool
 	c := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run a region until SIGTERM or SIGINT",
@@ -26,7 +26,7 @@ func newServeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Load(file)
+			cfg, err := loadConfig(file, noSettings)
 			if err != nil {
 				return err
 			}
@@ -41,8 +41,19 @@ func newServeCommand() *cobra.Command {
 	c.Flags().StringVar(&file, "config", "", "the region's configuration file (written by holdfast init)")
 	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	c.Flags().BoolVar(&asJSON, "log-json", false, "write log lines as JSON")
+	c.Flags().BoolVar(&noSettings, "no-settings", false, "what is set on sources is not copied to their destinations, as with replication.copy_settings: false")
 	_ = c.MarkFlagRequired("config") // fails only for a flag that does not exist
 	return c
+}
+
+// loadConfig reads the configuration; noSettings is the flag of that name.
+func loadConfig(file string, noSettings bool) (*config.Config, error) {
+	cfg, err := config.Load(file)
+	if err == nil && noSettings {
+		copies := false
+		cfg.Replication.CopySettings = &copies
+	}
+	return cfg, err
 }
 
 // onHangUp calls fn at every SIGHUP until the returned function is called.

@@ -175,18 +175,44 @@ func (k *checker) subnets(all []Subnet) {
 			k.bad(at+".id", "%q is given twice", s.ID)
 		}
 		ids[s.ID] = true
-		p, err := netip.ParsePrefix(s.CIDR)
-		if err != nil || !p.Addr().Is4() || p != p.Masked() || p.Bits() < 8 {
-			k.bad(at+".cidr", "%.60q is not valid: give an IPv4 network of /8 to /32 without host bits, such as 10.0.1.0/24", s.CIDR)
-			continue
+		if s.CIDR == "" && s.IPv6CIDR == "" {
+			k.bad(at+".cidr", "is missing: give an IPv4 network such as 10.0.1.0/24, or ipv6_cidr, or both")
 		}
-		for _, o := range used {
-			if o.Overlaps(p) {
-				k.bad(at+".cidr", "%s overlaps with %s: subnets must be apart", p, o)
+		for _, n := range subnetNetworks(s) {
+			p, err := netip.ParsePrefix(n.text)
+			if err != nil || p != p.Masked() || !n.fits(p) {
+				k.bad(at+n.key, "%.60q is not valid: give %s", n.text, n.help)
+				continue
 			}
+			for _, o := range used {
+				if o.Overlaps(p) {
+					k.bad(at+n.key, "%s overlaps with %s: subnets must be apart", p, o)
+				}
+			}
+			used = append(used, p)
 		}
-		used = append(used, p)
 	}
+}
+
+// subnetNetwork is a network of a subnet as it is written, and what it must be.
+type subnetNetwork struct {
+	key, text string
+	fits      func(netip.Prefix) bool
+	help      string
+}
+
+// subnetNetworks are those that are given.
+func subnetNetworks(s Subnet) (all []subnetNetwork) {
+	if s.CIDR != "" {
+		all = append(all, subnetNetwork{".cidr", s.CIDR, func(p netip.Prefix) bool { return p.Addr().Is4() && p.Bits() >= 8 },
+			"an IPv4 network of /8 to /32 without host bits, such as 10.0.1.0/24"})
+	}
+	if s.IPv6CIDR != "" {
+		all = append(all, subnetNetwork{".ipv6_cidr", s.IPv6CIDR, func(p netip.Prefix) bool {
+			return p.Addr().Is6() && !p.Addr().Is4In6() && !p.Addr().IsLinkLocalUnicast() && !p.Addr().IsMulticast() && p.Bits() >= 32
+		}, "an IPv6 network of /32 to /128 without host bits, neither link-local nor multicast, such as fd00:a::/64"})
+	}
+	return all
 }
 
 func (k *checker) groups(all []SecurityGroup) {
@@ -206,8 +232,9 @@ func (k *checker) groups(all []SecurityGroup) {
 			seen[unique] = true
 		}
 		for j, a := range g.Allow {
-			if p, err := netip.ParsePrefix(a); err != nil || p != p.Masked() {
-				k.bad(fmt.Sprintf("%s.allow[%d]", at, j), "%.60q is not valid: give a network without host bits, such as 10.0.0.0/8, or 0.0.0.0/0 for everybody", a)
+			// One of IPv4 within IPv6 would admit nobody: addresses are compared as what they are.
+			if p, err := netip.ParsePrefix(a); err != nil || p != p.Masked() || p.Addr().Is4In6() {
+				k.bad(fmt.Sprintf("%s.allow[%d]", at, j), "%.60q is not valid: give a network without host bits, such as 10.0.0.0/8 or fd00:a::/64, or 0.0.0.0/0 for everybody with IPv4 and ::/0 with IPv6", a)
 			}
 		}
 	}

@@ -131,15 +131,22 @@ type Metrics struct {
 // Subnet is a range of addresses that mount targets may have.
 type Subnet struct {
 	ID                 string `yaml:"id"`                   // subnet- and 8 to 40 hex digits
-	CIDR               string `yaml:"cidr"`                 // IPv4, e.g. 10.0.1.0/24
+	CIDR               string `yaml:"cidr"`                 // IPv4, e.g. 10.0.1.0/24; "" for a subnet of IPv6 only
+	IPv6CIDR           string `yaml:"ipv6_cidr"`            // e.g. fd00:a::/64; "" for a subnet of IPv4 only
 	AvailabilityZone   string `yaml:"availability_zone"`    // default: region and "a"
 	AvailabilityZoneID string `yaml:"availability_zone_id"` // default: AvailabilityZone
 	VPCID              string `yaml:"vpc_id"`               // default: vpc-00000000
 }
 
-// Prefix is CIDR as a value; it is valid after Load.
+// Prefix is CIDR as a value; after Load it is valid unless there is none.
 func (s Subnet) Prefix() netip.Prefix {
 	p, _ := netip.ParsePrefix(s.CIDR)
+	return p
+}
+
+// IPv6Prefix is IPv6CIDR as a value; after Load it is valid unless there is none.
+func (s Subnet) IPv6Prefix() netip.Prefix {
+	p, _ := netip.ParsePrefix(s.IPv6CIDR)
 	return p
 }
 

@@ -119,7 +119,7 @@ func (s *fsSettings) roomFor(p *AccessPoint) error {
 	defer s.mu.RUnlock()
 	if old := s.byToken[p.ClientToken]; old != "" {
 		return &Error{Code: CodeAccessPointExists, AccessPointID: old,
-			Message: "Access point '" + old + "' of file system '" + s.id + "' already exists with client token '" + p.ClientToken + "'"}
+			Message: "Access point '" + old + "' of file system '" + s.id + "' already exists with client token '" + p.ClientToken + "': use it, or give another token"}
 	}
 	if len(s.points) >= MaxAccessPoints {
 		return refuse(CodeAccessPointLimit, "file system %s has %d access points, the limit; delete one first", s.id, MaxAccessPoints)
@@ -297,5 +297,5 @@ func (c *Control) findAccessPoint(ref string) (*fsSettings, *AccessPoint, error)
 }
 
 func noAccessPoint(id, region string) error {
-	return refuse(CodeAccessPointNotFound, "Access point '%s' does not exist in region %s.", id, region)
+	return refuse(CodeAccessPointNotFound, "Access point '%s' does not exist in region %s: see DescribeAccessPoints for those that do.", id, region)
 }

@@ -52,6 +52,8 @@ func TestAccessPointsFollowTheReplicaWithTheirIDs(t *testing.T) {
 		}
 		_, err = p.west.Control.CreateAccessPoint(t.Context(), control.CreateAccessPointRequest{FileSystemID: dest, ClientToken: "x"})
 		wantCode(t, "creation on a replica", err, control.CodeIncorrectState)
+		wantCode(t, "tagging on a replica", p.west.Control.TagResource(t.Context(), made.ID, []control.Tag{{Key: "a", Value: "b"}}), control.CodeIncorrectState)
+		wantCode(t, "untagging on a replica", p.west.Control.UntagResource(t.Context(), made.ID, []string{"a"}), control.CodeIncorrectState)
 		wantCode(t, "deletion on a replica", p.west.Control.DeleteAccessPoint(t.Context(), made.ID), control.CodeIncorrectState)
 		if err := p.east.Control.DeleteAccessPoint(t.Context(), later.ID); err != nil {
 			t.Fatal(err)

@@ -57,7 +57,7 @@ func (c *Control) clean(ctx context.Context, d *Cleanup) bool {
 	call, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	err := c.cfg.Peers.Call(call, d.PeerRegion, methodAbandon, replicationRequest{d.ID}, &struct{}{})
-	if _, refused := refusedByPeer(err); err != nil && !refused {
+	if undecided(err) {
 		return false
 	}
 	return c.update(func(t *tx) error {

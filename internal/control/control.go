@@ -251,5 +251,5 @@ func (noPeers) Regions() []string { return nil }
 
 type noListeners struct{}
 
-func (noListeners) Listen(context.Context, string, string, string, Admission) error { return nil }
-func (noListeners) Close(context.Context, string) error                             { return nil }
+func (noListeners) Listen(context.Context, string, string, []string, Admission) error { return nil }
+func (noListeners) Close(context.Context, string) error                               { return nil }

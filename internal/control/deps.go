@@ -128,9 +128,9 @@ func (e *PeerError) Error() string { return e.Message }
 
 // Listeners opens and closes the addresses of mount targets.
 type Listeners interface {
-	// Listen exports the file system at "/" of ip to those whom admit admits;
-	// idempotent. When it listens already, it closes the connections that a
+	// Listen exports the file system at "/" of one or two addresses to those
+	// whom admit admits, on all of them or, after an error, on none; idempotent. When it listens already, it closes the connections that a
 	// new admit does not admit before it returns.
-	Listen(ctx context.Context, mountTargetID, fileSystemID, ip string, admit Admission) error
+	Listen(ctx context.Context, mountTargetID, fileSystemID string, ips []string, admit Admission) error
 	Close(ctx context.Context, mountTargetID string) error
 }

@@ -36,6 +36,7 @@ const (
 	CodeTargetState           = "IncorrectMountTargetState"
 	CodeSubnetNotFound        = "SubnetNotFound"
 	CodeUnsupportedZone       = "UnsupportedAvailabilityZone"
+	CodeThroughputLimit       = "ThroughputLimitExceeded"
 )
 
 // Error is a refusal with its EFS error type. Message is for the operator: what
@@ -68,6 +69,14 @@ func asError(err error) error {
 		return &Error{Code: peer.Code, Message: peer.Message}
 	}
 	return &Error{Code: CodeInternal, Message: err.Error()}
+}
+
+// undecided reports whether the other region may have carried out a call that
+// failed: its answer did not arrive, or tells of a fault there, in the middle of
+// which nobody knows what its catalog keeps.
+func undecided(err error) bool {
+	p, refused := refusedByPeer(err)
+	return err != nil && (!refused || p.Code == CodeInternal)
 }
 
 // refusedByPeer reports whether the other region answered, with a refusal.

@@ -53,7 +53,7 @@ func (c *Control) CreateFileSystem(ctx context.Context, r CreateFileSystemReques
 		for _, f := range t.fileSystems {
 			if f.CreationToken == r.CreationToken {
 				return &Error{Code: CodeFileSystemExists, FileSystemID: f.ID,
-					Message: "File system '" + f.ID + "' already exists with creation token '" + r.CreationToken + "'"}
+					Message: "File system '" + f.ID + "' already exists with creation token '" + r.CreationToken + "': use it, or give another token"}
 			}
 		}
 		f, err := c.makeFileSystem(t, id, r)
@@ -264,7 +264,7 @@ func (c *Control) availableFileSystem(s *state, ref string) (*FileSystem, error)
 	case Available:
 		return f, nil
 	case Failed:
-		return nil, refuse(CodeIncorrectState, "File system '%s' is in the state error: %s", f.ID, f.Message)
+		return nil, refuse(CodeIncorrectState, "File system '%s' is in the state error; see why: %s", f.ID, f.Message)
 	}
 	return nil, refuse(CodeIncorrectState, "File system '%s' is %s, not available; try again when it is.", f.ID, f.State)
 }

@@ -56,6 +56,7 @@ type fsSettings struct {
 	byToken map[string]string
 	policy  *filePolicy // nil: none
 	secret  []byte
+	squash  bool // root is nobody
 }
 
 // settingsCopies are the copies by file system.
@@ -128,12 +129,12 @@ func (s *fsSettings) refresh(from Settings, prefix string) error {
 
 func (s *fsSettings) readAll(from Settings, prefix string) error {
 	s.prefix, s.points, s.byToken, s.sorted = prefix, map[string]*AccessPoint{}, map[string]string{}, nil
-	s.policy, s.secret, s.version = nil, nil, 0
+	s.policy, s.secret, s.squash, s.version = nil, nil, false, 0
 	err := from.EachSetting(s.id, prefix+settingAccessPoint, s.take)
 	if err != nil {
 		return fmt.Errorf("read the access points of %s: %w", s.id, err)
 	}
-	return s.readSome(from, []string{prefix + settingPolicy, prefix + settingSecret})
+	return s.readSome(from, []string{prefix + settingPolicy, prefix + settingSecret, prefix + settingRootSquash})
 }
 
 func (s *fsSettings) readSome(from Settings, keys []string) error {
@@ -160,6 +161,8 @@ func (s *fsSettings) take(key string, value []byte) error {
 		s.policy = decodePolicy(value)
 	case key == settingSecret:
 		s.secret = slices.Clone(value)
+	case key == settingRootSquash:
+		s.squash = decodeRootSquash(value)
 	case strings.HasPrefix(key, settingAccessPoint):
 		s.takePoint(strings.TrimPrefix(key, settingAccessPoint), value)
 	}
@@ -229,7 +232,7 @@ func (c *Control) changeSettings(ref string, fn func(f *FileSystem, s *fsSetting
 	case errors.Is(err, errNotOpen), errors.Is(err, fs.ErrDelay):
 		return refuse(CodeIncorrectState, "File system '%s' cannot be changed now: it is being opened, or waits to hear from the other region whether it was superseded. Try again; the log of holdfast says more.", f.ID)
 	case errors.Is(err, fs.ErrROFS):
-		return refuse(CodeIncorrectState, "File system '%s' is read-only, a replica or superseded by one: its access points and its policy are those of the other region's file system. Change them there, or end the replication first.", f.ID)
+		return refuse(CodeIncorrectState, "File system '%s' is read-only, a replica or superseded by one: its access points and its policy are those of the other region's file system: set them there, or end the replication first (DeleteReplicationConfiguration).", f.ID)
 	case errors.Is(err, fs.ErrNoSpace):
 		return refuse(CodeInternal, "File system '%s' cannot be changed: the disk of region %s is full. Make room, then try again.", f.ID, c.cfg.Region)
 	}

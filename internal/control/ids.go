@@ -53,8 +53,14 @@ func IsAccessPointID(s string) bool {
 // fsRef is a file system as a caller names it.
 type fsRef struct {
 	ID      string
-	Region  string // of the ARN; "" for a plain id
-	Account string // of the ARN
+	ARN     bool   // not a plain id; the rest is of it
+	Region  string // may be "", which is no region
+	Account string
+}
+
+// of tells whether the reference may mean a file system of a region of ours.
+func (r fsRef) of(region, account string) bool {
+	return !r.ARN || r.Region == region && r.Account == account
 }
 
 func parseFileSystemRef(s string) (fsRef, error) {
@@ -63,7 +69,7 @@ func parseFileSystemRef(s string) (fsRef, error) {
 		return fsRef{}, refuse(CodeBadRequest, "%.140q is no file system id: give an id such as fs-0123456789abcdef0, or an ARN that ends so", s)
 	}
 	region, account, _ := strings.Cut(m[2], ":")
-	return fsRef{ID: m[3], Region: region, Account: account}, nil
+	return fsRef{ID: m[3], ARN: m[1] != "", Region: region, Account: account}, nil
 }
 
 // localFileSystem finds the record of a file system of this region by id or
@@ -73,8 +79,8 @@ func (c *Control) localFileSystem(s *state, ref string) (*FileSystem, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Region != "" && (r.Region != c.cfg.Region || r.Account != c.cfg.AccountID) {
-		return nil, refuse(CodeFileSystemNotFound, "%s belongs to another region or account; this endpoint serves region %s of account %s",
+	if !r.of(c.cfg.Region, c.cfg.AccountID) {
+		return nil, refuse(CodeFileSystemNotFound, "%s belongs to another region or account, and this endpoint serves region %s of account %s: call the endpoint of that region",
 			ref, c.cfg.Region, c.cfg.AccountID)
 	}
 	f := s.fileSystems[r.ID]
@@ -85,7 +91,7 @@ func (c *Control) localFileSystem(s *state, ref string) (*FileSystem, error) {
 }
 
 func noFileSystem(id, region string) error {
-	return refuse(CodeFileSystemNotFound, "File system '%s' does not exist in region %s.", id, region)
+	return refuse(CodeFileSystemNotFound, "File system '%s' does not exist in region %s: see DescribeFileSystems for those that do.", id, region)
 }
 
 // accessPointID reads the id of an access point of this region, given as id or ARN.
@@ -95,8 +101,8 @@ func (c *Control) accessPointID(ref string) (string, error) {
 		return "", refuse(CodeBadRequest, "%.140q is no access point id: give an id such as fsap-0123456789abcdef0, or an ARN that ends so", ref)
 	}
 	region, account, _ := strings.Cut(m[2], ":")
-	if region != "" && (region != c.cfg.Region || account != c.cfg.AccountID) {
-		return "", refuse(CodeAccessPointNotFound, "%s belongs to another region or account; this endpoint serves region %s of account %s", ref, c.cfg.Region, c.cfg.AccountID)
+	if m[1] != "" && (region != c.cfg.Region || account != c.cfg.AccountID) {
+		return "", refuse(CodeAccessPointNotFound, "%s belongs to another region or account, and this endpoint serves region %s of account %s: call the endpoint of that region", ref, c.cfg.Region, c.cfg.AccountID)
 	}
 	return m[3], nil
 }

@@ -10,21 +10,25 @@ import (
 // MaxMountTargets is EFS's limit of mount targets in a VPC; here in a region.
 const MaxMountTargets = 1400
 
-// Subnet is a range of addresses of a region that mount targets may have.
+// Subnet is a range of addresses of a region that mount targets may have: of
+// IPv4, IPv6 or both. The zero prefix is none.
 type Subnet struct {
 	ID                 string // "subnet-" and 8 to 40 hex digits
 	CIDR               netip.Prefix
+	IPv6CIDR           netip.Prefix
 	AvailabilityZone   string // e.g. "us-east-1a"
 	AvailabilityZoneID string // e.g. "use1-az1"
 	VPCID              string
 }
 
-// CreateMountTargetRequest asks for a mount target. IPAddress "" takes the
-// lowest free address.
+// CreateMountTargetRequest asks for a mount target. An address "" of a family
+// that IPAddressType has takes the lowest free one.
 type CreateMountTargetRequest struct {
-	FileSystemID string // id or ARN
-	SubnetID     string
-	IPAddress    string
+	FileSystemID  string // id or ARN
+	SubnetID      string
+	IPAddressType string // IPv4Only, IPv6Only or DualStack; "" is IPv4Only
+	IPAddress     string
+	IPv6Address   string
 	// SecurityGroups are ids; none is the default group of the subnet's VPC.
 	SecurityGroups []string
 }
@@ -36,7 +40,7 @@ type MountTargetDescription struct {
 	Subnet  Subnet
 }
 
-// CreateMountTarget gives a file system an address. Errors: BadRequest,
+// CreateMountTarget gives a file system an address, or one of each family. Errors: BadRequest,
 // FileSystemNotFound, IncorrectFileSystemLifeCycleState, SubnetNotFound,
 // MountTargetConflict, IpAddressInUse, NoFreeAddressesInSubnet,
 // NetworkInterfaceLimitExceeded, SecurityGroupNotFound,
@@ -58,7 +62,7 @@ func (c *Control) CreateMountTarget(ctx context.Context, r CreateMountTargetRequ
 			return err
 		}
 		made = MountTarget{ID: id, FileSystemID: f.ID, SubnetID: r.SubnetID, InterfaceID: eni, State: Creating, CreationTime: c.cfg.Now().UTC()}
-		if made.IPAddress, err = c.placeMountTarget(t.state, f.ID, r); err != nil {
+		if err := c.placeMountTarget(t.state, &made, &r); err != nil {
 			return err
 		}
 		subnet, _ := c.subnet(r.SubnetID)
@@ -87,64 +91,26 @@ func (c *Control) CreateMountTarget(ctx context.Context, r CreateMountTargetRequ
 	return c.describeTarget(&made), nil
 }
 
-// placeMountTarget checks the wish and chooses the address.
-func (c *Control) placeMountTarget(s *state, fsID string, r CreateMountTargetRequest) (string, error) {
-	subnet, ok := c.subnet(r.SubnetID)
+// roomForTarget finds the subnet of a new mount target, if the file system may
+// have one there.
+func (c *Control) roomForTarget(s *state, fsID, subnetID string) (Subnet, error) {
+	subnet, ok := c.subnet(subnetID)
 	if !ok {
-		return "", refuse(CodeSubnetNotFound, "The subnet ID '%s' does not exist. The configuration of region %s has: %s", r.SubnetID, c.cfg.Region, c.subnetList())
+		return subnet, refuse(CodeSubnetNotFound, "The subnet ID '%s' does not exist: choose one of the configuration of region %s, which has: %s", subnetID, c.cfg.Region, c.subnetList())
 	}
 	if len(s.mountTargets) >= MaxMountTargets {
-		return "", refuse(CodeInterfaceLimit, "region %s has %d mount targets, the limit; delete one first", c.cfg.Region, MaxMountTargets)
+		return subnet, refuse(CodeInterfaceLimit, "region %s has %d mount targets, the limit; delete one first", c.cfg.Region, MaxMountTargets)
 	}
-	used := map[string]string{}
-	for _, m := range s.mountTargets {
-		used[m.IPAddress] = m.ID
+	for _, m := range s.mountTargetsOf(fsID) {
 		other, _ := c.subnet(m.SubnetID)
-		if m.FileSystemID != fsID {
-			continue
-		}
 		if m.SubnetID == subnet.ID || other.AvailabilityZone == subnet.AvailabilityZone {
-			return "", refuse(CodeMountTargetConflict, "mount target already exists in this AZ: %s of file system %s is in %s", m.ID, fsID, subnet.AvailabilityZone)
+			return subnet, refuse(CodeMountTargetConflict, "mount target already exists in this AZ: %s of file system %s is in %s; use it, or choose a subnet in another zone", m.ID, fsID, subnet.AvailabilityZone)
 		}
 		if other.VPCID != subnet.VPCID && other.ID != "" {
-			return "", refuse(CodeMountTargetConflict, "requested subnet for new mount target is not in the same VPC as existing mount targets: %s is in %s, %s in %s", subnet.ID, subnet.VPCID, m.ID, other.VPCID)
+			return subnet, refuse(CodeMountTargetConflict, "requested subnet for new mount target is not in the same VPC as existing mount targets: %s is in %s, %s in %s; choose a subnet of the same VPC, or delete the others first", subnet.ID, subnet.VPCID, m.ID, other.VPCID)
 		}
 	}
-	if r.IPAddress != "" {
-		return r.IPAddress, checkAddress(subnet, r.IPAddress, used)
-	}
-	return lowestFree(subnet, used)
-}
-
-func checkAddress(subnet Subnet, ip string, used map[string]string) error {
-	addr, err := netip.ParseAddr(ip)
-	if err != nil || !isHost(subnet.CIDR, addr) {
-		return refuse(CodeBadRequest, "IpAddress %q is no host address of subnet %s (%s)", ip, subnet.ID, subnet.CIDR)
-	}
-	if by := used[ip]; by != "" {
-		return refuse(CodeIPAddressInUse, "IpAddress %s is used by mount target %s: name another one or none", ip, by)
-	}
-	return nil
-}
-
-// isHost excludes the network and broadcast addresses of prefixes that have them.
-func isHost(p netip.Prefix, a netip.Addr) bool {
-	if !p.Contains(a) {
-		return false
-	}
-	if p.Bits() >= a.BitLen()-1 {
-		return true
-	}
-	return a != p.Masked().Addr() && p.Contains(a.Next())
-}
-
-func lowestFree(subnet Subnet, used map[string]string) (string, error) {
-	for a := subnet.CIDR.Masked().Addr(); subnet.CIDR.Contains(a); a = a.Next() {
-		if isHost(subnet.CIDR, a) && used[a.String()] == "" {
-			return a.String(), nil
-		}
-	}
-	return "", refuse(CodeNoFreeAddresses, "subnet %s (%s) has no free address: delete a mount target or use another subnet", subnet.ID, subnet.CIDR)
+	return subnet, nil
 }
 
 func (c *Control) subnet(id string) (Subnet, bool) {
@@ -158,12 +124,23 @@ func (c *Control) subnet(id string) (Subnet, bool) {
 func (c *Control) subnetList() string {
 	var all []string
 	for _, s := range c.cfg.Subnets {
-		all = append(all, s.ID+" ("+s.CIDR.String()+", "+s.AvailabilityZone+")")
+		all = append(all, s.ID+" ("+s.networks()+", "+s.AvailabilityZone+")")
 	}
 	if len(all) == 0 {
 		return "none; add one under subnets and restart"
 	}
 	return strings.Join(all, ", ")
+}
+
+// networks writes the ranges of a subnet.
+func (s Subnet) networks() string {
+	var all []string
+	for _, p := range []netip.Prefix{s.CIDR, s.IPv6CIDR} {
+		if p.IsValid() {
+			all = append(all, p.String())
+		}
+	}
+	return strings.Join(all, " and ")
 }
 
 func (c *Control) mountTarget(id string) (m *MountTarget) {
@@ -228,7 +205,7 @@ func oneTarget(s *state, id string) ([]*MountTarget, error) {
 	if !mountTargetPattern.MatchString(id) {
 		return nil, refuse(CodeBadRequest, "%.60q is no mount target id: give one such as fsmt-0123456789abcdef0", id)
 	}
-	return nil, refuse(CodeMountTargetNotFound, "Mount target '%s' does not exist.", id)
+	return nil, refuse(CodeMountTargetNotFound, "Mount target '%s' does not exist: see DescribeMountTargets for those that do.", id)
 }
 
 // DeleteMountTarget closes the address and breaks what is mounted through it.

@@ -13,7 +13,7 @@ type Network struct {
 	Subnets        []Subnet
 	SecurityGroups []SecurityGroup
 
-	used map[string]int // subnet -> mount targets
+	used map[string]int // subnet -> IPv4 addresses of mount targets
 }
 
 // Network describes the network. The lists are the caller's.
@@ -22,14 +22,19 @@ func (c *Control) Network() Network {
 		SecurityGroups: slices.Clone(c.cfg.SecurityGroups), used: map[string]int{}}
 	c.catalog.read(func(s *state) {
 		for _, m := range s.mountTargets {
-			n.used[m.SubnetID]++
+			if m.IPAddress != "" {
+				n.used[m.SubnetID]++
+			}
 		}
 	})
 	return n
 }
 
-// Free is the number of addresses that mount targets can still have.
+// Free is the number of IPv4 addresses that mount targets can still have.
 func (n Network) Free(s Subnet) int {
+	if !s.CIDR.IsValid() {
+		return 0
+	}
 	hosts := 1 << (s.CIDR.Addr().BitLen() - s.CIDR.Bits())
 	if hosts > 2 {
 		hosts -= 2 // network and broadcast

@@ -46,7 +46,7 @@ func (c *Control) handlePeer(ctx context.Context, from, method string, body json
 func withBody[R any](body json.RawMessage, fn func(*R) (any, error)) (any, error) {
 	r := new(R)
 	if err := json.Unmarshal(body, r); err != nil {
-		return nil, refuse(CodeBadRequest, "the request cannot be read: %s", err)
+		return nil, refuse(CodeBadRequest, "the request cannot be read: %s; use one release in both regions", err)
 	}
 	return fn(r)
 }
@@ -55,10 +55,10 @@ func withBody[R any](body json.RawMessage, fn func(*R) (any, error)) (any, error
 func peersReplication(s *state, from, id string) (*Replication, error) {
 	r := s.replications[id]
 	if r == nil {
-		return nil, refuse(CodeReplicationNotFound, "replication %.40q is not known", id)
+		return nil, refuse(CodeReplicationNotFound, "replication %.40q is not known: see DescribeReplicationConfigurations in both regions", id)
 	}
 	if r.PeerRegion != from {
-		return nil, refuse(CodeAccessDenied, "replication %s is not with region %s", id, from)
+		return nil, refuse(CodeAccessDenied, "replication %s is not with region %s: see DescribeReplicationConfigurations in both regions", id, from)
 	}
 	return r, nil
 }
@@ -79,7 +79,7 @@ func (c *Control) handlePrepare(from string, req *prepareRequest) (any, error) {
 			return checkSame(r, from, req)
 		}
 		if ts := t.tombstones[req.Replication]; ts != nil {
-			return refuse(CodeConflict, "replication %s has ended here (%s)", req.Replication, ts.Outcome)
+			return refuse(CodeConflict, "replication %s has ended here (%s): create a new one", req.Replication, ts.Outcome)
 		}
 		if req.Existing != "" {
 			id = req.Existing
@@ -97,26 +97,26 @@ func (c *Control) handlePrepare(from string, req *prepareRequest) (any, error) {
 
 func checkPrepare(req *prepareRequest, account string) error {
 	if !replicationIDPattern.MatchString(req.Replication) || !fileSystemPattern.MatchString(req.SourceID) {
-		return refuse(CodeBadRequest, "replication %.40q of source %.60q: these are no ids", req.Replication, req.SourceID)
+		return refuse(CodeBadRequest, "replication %.40q of source %.60q: these are no ids; use one release in both regions", req.Replication, req.SourceID)
 	}
 	if _, err := upstreamOf(&Replication{ID: req.Replication, Lineage: req.Lineage}); err != nil {
-		return refuse(CodeBadRequest, "%s", err)
+		return refuse(CodeBadRequest, "%s: use one release in both regions", err)
 	}
 	if len(req.KMSKey) > maxKMSKey {
-		return refuse(CodeBadRequest, "KmsKeyId has %d characters, more than %d", len(req.KMSKey), maxKMSKey)
+		return refuse(CodeBadRequest, "KmsKeyId has %d characters: give at most %d", len(req.KMSKey), maxKMSKey)
 	}
 	if len(req.SettingsPrefix) > maxSettingsPrefix {
-		return refuse(CodeBadRequest, "the settings of the source begin with %d bytes, more than %d", len(req.SettingsPrefix), maxSettingsPrefix)
+		return refuse(CodeBadRequest, "the settings of the source begin with %d bytes, more than %d: use one release in both regions", len(req.SettingsPrefix), maxSettingsPrefix)
 	}
 	if req.Owner != account {
-		return refuse(CodeBadRequest, "the source belongs to account %.20s, this region to %s: replication between accounts is not offered by this release of Holdfast", req.Owner, account)
+		return refuse(CodeBadRequest, "the source belongs to account %.20s, this region to %s, and replication between accounts is not offered by this release of Holdfast: set the same account_id in both configurations", req.Owner, account)
 	}
 	return nil
 }
 
 func checkSame(r *Replication, from string, req *prepareRequest) error {
 	if r.Side != SideDestination || r.PeerRegion != from || r.PeerID != req.SourceID {
-		return refuse(CodeConflict, "replication %s is another one here", req.Replication)
+		return refuse(CodeConflict, "replication %s is another one here: create the replication anew", req.Replication)
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func (c *Control) takeOver(t *tx, from string, req *prepareRequest) error {
 // deleted, one that existed becomes a writer again.
 func (c *Control) handleAbandon(from, id string) error {
 	if !replicationIDPattern.MatchString(id) {
-		return refuse(CodeBadRequest, "%.40q is no replication id", id)
+		return refuse(CodeBadRequest, "%.40q is no replication id: use one release in both regions", id)
 	}
 	fileSystem := ""
 	err := c.update(func(t *tx) error {
@@ -259,7 +259,7 @@ func (c *Control) handleBeginDelete(from, id string) (any, error) {
 	}
 	st, ok := c.cfg.FileSystems.Stat(r.FileSystemID)
 	if r.Side != SideSource || !ok {
-		return nil, refuse(CodeIncorrectState, "file system %s is not open as a source", r.FileSystemID)
+		return nil, refuse(CodeIncorrectState, "file system %s is not open as a source: see the log of its region, and try again", r.FileSystemID)
 	}
 	return beginDeleteReply{Position: st.Durable}, nil
 }
@@ -279,7 +279,7 @@ func (c *Control) handleFinishDelete(ctx context.Context, from string, req *fini
 			return err
 		}
 		if r.Side != SideDestination {
-			return refuse(CodeIncorrectState, "file system %s is not the destination of replication %s", r.FileSystemID, r.ID)
+			return refuse(CodeIncorrectState, "file system %s is not the destination of replication %s: see DescribeReplicationConfigurations in both regions", r.FileSystemID, r.ID)
 		}
 		c.finishForSource(t, r, req)
 		return nil

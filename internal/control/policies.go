@@ -101,7 +101,7 @@ func (c *Control) PutPolicy(ctx context.Context, ref, text string, who Caller, b
 		p := &filePolicy{Version: policyVersion, Text: text, Resource: c.fileSystemARN(c.cfg.Region, f.ID)}
 		rules, err := policy.Parse(text, p.Resource)
 		if err != nil {
-			return refuse(CodeInvalidPolicy, "The policy is not valid: %s.", err)
+			return refuse(CodeInvalidPolicy, "The policy is not valid: %s. See docs/efs-compatibility.md for what a policy may hold.", err)
 		}
 		if !bypassLockout && !who.isRoot() && rules.Denied(policy.PutPolicy, c.apiRequest(who)) {
 			return refuse(CodeInvalidPolicy, "The policy would deny PutFileSystemPolicy to you (%s), so that you could not change it again. Exempt yourself, or set BypassPolicyLockoutSafetyCheck.", who.Principal)
@@ -111,7 +111,7 @@ func (c *Control) PutPolicy(ctx context.Context, ref, text string, who Caller, b
 			return err
 		}
 		if len(b) > fs.MaxSetting {
-			return refuse(CodeInvalidPolicy, "The policy is not valid: it takes %d bytes, more than %d.", len(b), fs.MaxSetting)
+			return refuse(CodeInvalidPolicy, "The policy is not valid: it takes %d bytes, more than %d. Use fewer statements.", len(b), fs.MaxSetting)
 		}
 		return s.set(ctx, c, settingPolicy, b)
 	})
@@ -142,12 +142,18 @@ func (c *Control) DescribePolicy(ref string) (fileSystemID, text string, err err
 		return "", "", asError(err)
 	}
 	s, err := c.settings(f)
-	if err != nil {
+	switch {
+	case err == nil:
+	case f.State == Creating || f.State == Failed: // it never had content
+		return "", "", refuse(CodePolicyNotFound, "File system '%s' is in the state %s and has no policy: see DescribeFileSystems, and put one when it is available.", f.ID, f.State)
+	case f.State == Deleting:
+		return "", "", refuse(CodeFileSystemNotFound, "File system '%s' is being deleted, its policy is gone: see DescribeFileSystems for those that are available.", f.ID)
+	default:
 		return "", "", refuse(CodeInternal, "the policy of file system %s cannot be read: %s; see DescribeFileSystems and the log of holdfast", f.ID, err)
 	}
 	p := s.currentPolicy()
 	if p == nil {
-		return "", "", refuse(CodePolicyNotFound, "File system '%s' has the default policy: whoever reaches a mount target may mount, read and write.", f.ID)
+		return "", "", refuse(CodePolicyNotFound, "File system '%s' has the default policy, by which whoever reaches a mount target may mount, read and write: put one to change that (PutFileSystemPolicy).", f.ID)
 	}
 	return f.ID, p.Text, nil
 }
@@ -195,14 +201,19 @@ func (c *Control) ClientRights(fileSystemID string, w Client) Rights {
 	if err != nil {
 		return Rights{} // nobody comes in by a policy that cannot be read
 	}
-	p := s.currentPolicy()
+	rights := s.currentPolicy().rights(w, c.cfg.Now())
+	rights.Root = rights.Root && !s.rootSquashed()
+	return rights
+}
+
+// rights is what the policy says, nil for none; mostly it has said so before.
+func (p *filePolicy) rights(w Client, now time.Time) Rights {
 	switch {
 	case p == nil:
 		return Rights{true, true, true}
 	case p.broken != nil:
 		return Rights{}
 	}
-	now := c.cfg.Now()
 	if known, ok := p.decided.get(w, now); ok {
 		return known
 	}

@@ -66,7 +66,8 @@ type MountTarget struct {
 	ID           string `json:"id"`
 	FileSystemID string `json:"file_system_id"`
 	SubnetID     string `json:"subnet_id"`
-	IPAddress    string `json:"ip_address"`
+	IPAddress    string `json:"ip_address,omitempty"`   // "": it has none of IPv4
+	IPv6Address  string `json:"ipv6_address,omitempty"` // "": it has none of IPv6
 	// SecurityGroups are ids; none admits everybody.
 	SecurityGroups []string `json:"security_groups,omitempty"`
 	// RootSquash is nil until somebody sets it: as configured.

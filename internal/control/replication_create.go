@@ -81,7 +81,7 @@ func (c *Control) creationError(cause error, region string) error {
 		return refuse(p.Code, "Region %s refuses: %s", region, p.Message)
 	}
 	if cause == nil {
-		return refuse(CodeInternal, "the replication was deleted while it was being created")
+		return refuse(CodeInternal, "the replication was deleted while it was being created: create it again if you want it")
 	}
 	return refuse(CodeInternal, "The replication could not be created with region %s: %s. Nothing was changed in this region; what region %s may have made is removed as soon as it answers. See that it runs and that peer.peers has its address, then try again.",
 		region, cause, region)
@@ -96,11 +96,11 @@ func (c *Control) checkDestination(d DestinationRequest) (region, existing strin
 			return "", "", err
 		}
 		switch {
-		case ref.Account != "" && ref.Account != c.cfg.AccountID:
-			return "", "", refuse(CodeBadRequest, "the destination %s belongs to another account than %s: replication between accounts is not offered by this release of Holdfast", d.FileSystemID, c.cfg.AccountID)
+		case ref.ARN && ref.Account != c.cfg.AccountID:
+			return "", "", refuse(CodeBadRequest, "the destination %s belongs to another account than %s, and replication between accounts is not offered by this release of Holdfast: choose a file system of the same account", d.FileSystemID, c.cfg.AccountID)
 		case region == "":
 			region = ref.Region
-		case ref.Region != "" && ref.Region != region:
+		case ref.ARN && ref.Region != region:
 			return "", "", refuse(CodeBadRequest, "the destination's ARN names region %s, its Region %s: give the same", ref.Region, region)
 		}
 		existing = ref.ID
@@ -111,7 +111,7 @@ func (c *Control) checkDestination(d DestinationRequest) (region, existing strin
 	peers := c.cfg.Peers.Regions()
 	switch {
 	case region == "":
-		return "", "", refuse(CodeBadRequest, "the destination needs a Region: one of %s", listRegions(peers))
+		return "", "", refuse(CodeBadRequest, "the destination needs a Region: give one of %s", listRegions(peers))
 	case region == c.cfg.Region:
 		return "", "", refuse(CodeBadRequest, "replication within one region is not offered by this release of Holdfast: choose a destination Region of %s", listRegions(peers))
 	case !slices.Contains(peers, region):

@@ -97,7 +97,7 @@ func (c *Control) awaitDeletion(ctx context.Context, r *Replication, before live
 		return failed(l) || r.Side == SideSource && l.attempts > before.attempts && l.peerErr != nil
 	})
 	if l := c.liveOf(r.FileSystemID); failed(l) && r.Side == SideDestination {
-		return refuse(CodeInternal, "the replication is being deleted, but file system %s has not become writable yet: %s. Holdfast goes on trying; DescribeReplicationConfigurations shows the state", r.FileSystemID, l.err)
+		return refuse(CodeInternal, "the replication is being deleted, but file system %s has not become writable yet: %s. Holdfast goes on trying: see DescribeReplicationConfigurations for the state", r.FileSystemID, l.err)
 	}
 	return nil
 }

@@ -70,36 +70,38 @@ func (c *Control) findReplication(ref string) (id string, err error) {
 		return "", err
 	}
 	c.catalog.read(func(s *state) {
-		if r := s.replicationOf(parsed.ID); r != nil {
+		local := parsed.of(c.cfg.Region, c.cfg.AccountID)
+		if r := s.replicationOf(parsed.ID); r != nil && local {
 			id = r.ID
 			return
 		}
 		for _, r := range s.replications {
-			if r.PeerID == parsed.ID && (parsed.Region == "" || parsed.Region == r.PeerRegion) {
+			if r.PeerID == parsed.ID && parsed.of(r.PeerRegion, c.cfg.AccountID) {
 				id = r.ID
 				return
 			}
 		}
-		err = notReplicated(s, parsed.ID, c.cfg.Region)
+		err = notReplicated(s, parsed, c.cfg.Region, c.cfg.AccountID)
 	})
 	return id, err
 }
 
 // notReplicated distinguishes a file system that is or was known from any other.
-func notReplicated(s *state, id, region string) error {
-	if s.fileSystems[id] != nil {
-		return noReplication(id)
+func notReplicated(s *state, ref fsRef, region, account string) error {
+	local := ref.of(region, account)
+	if s.fileSystems[ref.ID] != nil && local {
+		return noReplication(ref.ID)
 	}
 	for _, t := range s.tombstones {
-		if t.SourceID == id || t.DestinationID == id {
-			return noReplication(id)
+		if (local || ref.of(t.PeerRegion, account)) && (t.SourceID == ref.ID || t.DestinationID == ref.ID) {
+			return noReplication(ref.ID)
 		}
 	}
-	return noFileSystem(id, region)
+	return noFileSystem(ref.ID, region)
 }
 
 func noReplication(ref string) error {
-	return refuse(CodeReplicationNotFound, "File system '%s' is not in a replication configuration.", ref)
+	return refuse(CodeReplicationNotFound, "File system '%s' is not in a replication configuration: see DescribeReplicationConfigurations for those that are.", ref)
 }
 
 func (c *Control) describeReplication(r *Replication) ReplicationDescription {

@@ -22,13 +22,13 @@ type listeners struct {
 	fail error
 }
 
-func (l *listeners) Listen(_ context.Context, id, fsID, ip string, admit control.Admission) error {
+func (l *listeners) Listen(_ context.Context, id, fsID string, ips []string, admit control.Admission) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {
 		return l.fail
 	}
-	l.open[id], l.to[id] = fsID+"@"+ip, admit
+	l.open[id], l.to[id] = fsID+"@"+strings.Join(ips, "+"), admit
 	return nil
 }
 

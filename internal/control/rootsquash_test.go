@@ -2,8 +2,10 @@ package control_test
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/holdfast-fs/holdfast/internal/control"
+	"github.com/holdfast-fs/holdfast/internal/control/controltest"
 )
 
 func TestRootSquashReachesTheListenerAndSurvivesARestart(t *testing.T) {
@@ -30,6 +32,7 @@ func TestRootSquashReachesTheListenerAndSurvivesARestart(t *testing.T) {
 		}
 		p.east.Config.RootSquash = true // for those without a setting of their own
 		l = p.withListeners()
+		synctest.Wait() // the start does not wait for mount targets
 		if got := l.admitted(one.ID).Squash; got != want {
 			t.Errorf("after a restart, the listener has %s", got)
 		}
@@ -63,6 +66,77 @@ func TestRootSquashRefusals(t *testing.T) {
 		}
 		if _, _, err := p.east.Control.DescribeRootSquash("fsmt-00000000000000000"); err == nil {
 			t.Error("a mount target that is not there has a setting")
+		}
+	})
+}
+
+// TestRootSquashFollowsItsReplica: that of a file system holds in every region,
+// and needs no rebuilding after a failover.
+func TestRootSquashFollowsItsReplica(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, p *pair) {
+		id := p.create(p.east, "a")
+		isRoot := func(r *controltest.Region, id string) bool {
+			return r.Control.ClientRights(id, control.Client{}).Root
+		}
+		if !isRoot(p.east, id) {
+			t.Fatal("root is squashed without a setting")
+		}
+		dest := p.replicate(p.east, id, p.west, "")
+		if err := p.east.Control.SetFileSystemRootSquash(t.Context(), id, true); err != nil {
+			t.Fatal(err)
+		}
+		if isRoot(p.east, id) {
+			t.Error("when the call returns, root is root")
+		}
+		p.eventually("the replica has it", func() bool { return !isRoot(p.west, dest) })
+		if on, err := p.west.Control.FileSystemRootSquash(dest); err != nil || !on {
+			t.Errorf("the replica tells %v, %v", on, err)
+		}
+		wantCode(t, "a setting on the replica", p.west.Control.SetFileSystemRootSquash(t.Context(), dest, false), control.CodeIncorrectState)
+		p.kill(p.east)
+		p.delete(p.west, id, "")
+		p.kill(p.west)
+		p.start(p.west)
+		p.eventually("promoted", func() bool { return p.west.Engines.Write(dest, "x") == nil })
+		if isRoot(p.west, dest) {
+			t.Error("after the failover and a restart root is root")
+		}
+		// It adds to a policy, and does not grant what the policy does not.
+		if _, err := p.west.Control.PutPolicy(t.Context(), dest, allowMount, control.Caller{Principal: alice}, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.west.Control.ClientRights(dest, control.Client{}); got != (control.Rights{Mount: true}) {
+			t.Errorf("with a policy: %+v", got)
+		}
+		if err := p.west.Control.DeletePolicy(t.Context(), dest, control.Caller{Principal: alice}); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.west.Control.SetFileSystemRootSquash(t.Context(), dest, false); err != nil {
+			t.Fatal(err)
+		}
+		if !isRoot(p.west, dest) {
+			t.Error("root is squashed after the setting is gone")
+		}
+		_, err := p.west.Control.FileSystemRootSquash("fs-00000000000000000")
+		wantCode(t, "no such file system", err, control.CodeFileSystemNotFound)
+	})
+}
+
+// TestRootSquashStaysWithItsSourceOnRequest: copy_settings: false.
+func TestRootSquashStaysWithItsSourceOnRequest(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, p *pair) {
+		p.kill(p.east)
+		p.east.Config.KeepSettings = true
+		p.start(p.east)
+		id := p.create(p.east, "a")
+		if err := p.east.Control.SetFileSystemRootSquash(t.Context(), id, true); err != nil {
+			t.Fatal(err)
+		}
+		dest := p.replicate(p.east, id, p.west, "")
+		p.write(p.east, id, "one")
+		p.eventually("the word arrives", func() bool { p.west.Engines.Stat(dest); return len(p.west.Engines.Words(dest)) == 1 })
+		if on, err := p.west.Control.FileSystemRootSquash(dest); err != nil || on {
+			t.Errorf("the destination has %v, %v", on, err)
 		}
 	})
 }

@@ -37,7 +37,7 @@ func (c *Control) securityGroup(id string) (SecurityGroup, bool) {
 // the result is empty: everybody may connect.
 func (c *Control) chooseGroups(vpc string, ids []string) ([]string, error) {
 	if len(ids) > MaxSecurityGroups {
-		return nil, refuse(CodeGroupLimit, "%d security groups for one mount target: at most %d are possible", len(ids), MaxSecurityGroups)
+		return nil, refuse(CodeGroupLimit, "SecurityGroups has %d ids, and a mount target can have %d: give fewer", len(ids), MaxSecurityGroups)
 	}
 	if len(ids) == 0 {
 		for _, g := range c.cfg.SecurityGroups {
@@ -51,7 +51,7 @@ func (c *Control) chooseGroups(vpc string, ids []string) ([]string, error) {
 		g, known := c.securityGroup(id)
 		switch {
 		case !known:
-			return nil, refuse(CodeGroupNotFound, "The security group '%s' does not exist. The configuration of region %s has: %s", id, c.cfg.Region, c.groupList())
+			return nil, refuse(CodeGroupNotFound, "The security group '%s' does not exist: choose one of the configuration of region %s, which has: %s", id, c.cfg.Region, c.groupList())
 		case g.VPCID != vpc:
 			return nil, refuse(CodeGroupNotFound, "The security group '%s' belongs to %s, the mount target's subnet to %s: name one of the same VPC", id, g.VPCID, vpc)
 		case slices.Contains(ids[:i], id):
@@ -145,7 +145,7 @@ type Admission struct {
 
 // Admits tells whether a connection from an address is to be accepted.
 func (a Admission) Admits(ip netip.Addr) bool {
-	ip = ip.Unmap()
+	ip = ip.Unmap().WithZone("") // a network has no zone
 	return a.Everybody || slices.ContainsFunc(a.From, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 

@@ -33,7 +33,7 @@ func TestSecurityGroupsReachTheListenerAndSurviveARestart(t *testing.T) {
 		if err := p.east.Control.ModifySecurityGroups(t.Context(), m.ID, []string{groupOffice, groupNobody}); err != nil {
 			t.Fatal(err)
 		}
-		office := control.Admission{From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+		office := control.Admission{From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00:b::/64")}}
 		if got := l.admitted(m.ID); got.String() != office.String() {
 			t.Errorf("when the call returns, %s are admitted", got)
 		}

@@ -70,7 +70,7 @@ func (c *Control) handleSettings(from string, req *settingsRequest) error {
 		}
 		f := t.fileSystems[r.FileSystemID]
 		if r.Side != SideDestination || f == nil || r.Stage != StageEnabling && r.Stage != StageEnabled {
-			return refuse(CodeIncorrectState, "file system %s follows replication %s no longer", r.FileSystemID, r.ID)
+			return refuse(CodeIncorrectState, "file system %s follows replication %s no longer: see DescribeReplicationConfigurations in both regions", r.FileSystemID, r.ID)
 		}
 		next := *f
 		own := ownTags(f, r)

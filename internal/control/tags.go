@@ -35,10 +35,10 @@ func mergeTags(old, set []Tag) ([]Tag, error) {
 		size += len(k) + len(v)
 	}
 	if len(merged) > MaxTags {
-		return nil, refuse(CodeBadRequest, "%d tags on one file system: at most %d are possible", len(merged), MaxTags)
+		return nil, refuse(CodeBadRequest, "Tags: the resource would have %d tags, and %d are possible: delete some first (UntagResource)", len(merged), MaxTags)
 	}
 	if size > maxTagBytes {
-		return nil, refuse(CodeBadRequest, "the tags take %d bytes together: at most %d are possible", size, maxTagBytes)
+		return nil, refuse(CodeBadRequest, "Tags: the resource's tags would take %d bytes together, and %d are possible: use shorter ones", size, maxTagBytes)
 	}
 	slices.SortFunc(merged, func(a, b Tag) int { return strings.Compare(a.Key, b.Key) })
 	return merged, nil

@@ -84,7 +84,7 @@ func (c *Control) undoCreation(r *Replication, cause error) error {
 			return nil
 		}
 		t.drop(kindReplication, r.ID)
-		if _, refused := refusedByPeer(cause); !refused {
+		if undecided(cause) {
 			t.putCleanup(Cleanup{ID: r.ID, PeerRegion: r.PeerRegion, Time: c.cfg.Now()})
 		}
 		return nil

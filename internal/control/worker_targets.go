@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // closeTargets closes and drops the mount targets that are to go.
@@ -57,9 +58,9 @@ func (w *worker) openTargets(ctx context.Context, v view) error {
 }
 
 func (w *worker) openTarget(ctx context.Context, t *MountTarget, admit Admission) error {
-	err := w.c.cfg.Listeners.Listen(ctx, t.ID, t.FileSystemID, t.IPAddress, admit)
+	err := w.c.cfg.Listeners.Listen(ctx, t.ID, t.FileSystemID, t.Addresses(), admit)
 	if err != nil {
-		err = fmt.Errorf("mount target %s cannot listen on %s: %w", t.ID, t.IPAddress, err)
+		err = fmt.Errorf("mount target %s cannot listen on %s: %w", t.ID, strings.Join(t.Addresses(), " and "), err)
 	} else {
 		w.listening[t.ID] = admit.String()
 	}

@@ -2,8 +2,10 @@ package region
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 
+	"github.com/holdfast-fs/holdfast/internal/control"
 	"github.com/holdfast-fs/holdfast/internal/engine"
 	"github.com/holdfast-fs/holdfast/internal/fs"
 )
@@ -77,12 +79,13 @@ func (v *volumes) withVolume(fn answerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		x := v.get(r.PathValue("id"))
 		if x == nil || x.engine() == nil {
-			sendJSON(w, http.StatusNotFound, refusal{"FileSystemNotFound", "file system " + r.PathValue("id") + " is not open in this region"})
+			sendRefusal(w, &control.Error{Code: control.CodeFileSystemNotFound,
+				Message: fmt.Sprintf("file system %.100q is not open in region %s: see DescribeFileSystems, and the log of the region", r.PathValue("id"), v.env.region)})
 			return
 		}
 		answer, err := fn(x, x.engine())
 		if err != nil {
-			sendJSON(w, http.StatusInternalServerError, refusal{"InternalServerError", err.Error()})
+			sendRefusal(w, fmt.Errorf("%w: see the log of the region", err))
 			return
 		}
 		sendJSON(w, http.StatusOK, answer)

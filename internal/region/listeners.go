@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -23,52 +24,73 @@ type listeners struct {
 	m  map[string]*mountListener
 }
 
+// mountListener is a mount target: a gate for each of its addresses.
 type mountListener struct {
-	addr string
-	fsID string
-	gate *gate
-	root *nfs.Squash
-	stop context.CancelFunc
-	l    net.Listener
-	done chan struct{}
+	addrs []string
+	fsID  string
+	gates []*gate
+	root  *nfs.Squash
+	stop  context.CancelFunc
+	done  sync.WaitGroup
 }
 
 var _ control.Listeners = (*listeners)(nil)
 
 // Listen implements control.Listeners.
-func (s *listeners) Listen(_ context.Context, mountTargetID, fileSystemID, ip string, admit control.Admission) error {
-	addr := net.JoinHostPort(ip, strconv.Itoa(s.port))
+func (s *listeners) Listen(_ context.Context, mountTargetID, fileSystemID string, ips []string, admit control.Admission) error {
+	var addrs []string
+	for _, ip := range ips {
+		addrs = append(addrs, net.JoinHostPort(ip, strconv.Itoa(s.port)))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m := s.m[mountTargetID]; m != nil {
-		if m.addr == addr && m.fsID == fileSystemID {
-			m.gate.set(admit)
+		if slices.Equal(m.addrs, addrs) && m.fsID == fileSystemID {
+			for _, g := range m.gates {
+				g.set(admit)
+			}
 			m.root.Set(anonymous(admit.Squash))
 			return nil
 		}
 		s.stop(mountTargetID)
 	}
+	m := &mountListener{addrs: addrs, fsID: fileSystemID, root: new(nfs.Squash)}
+	m.root.Set(anonymous(admit.Squash))
+	log := s.log.With("mount_target", mountTargetID)
+	for _, addr := range addrs {
+		l, err := listenTCP(addr)
+		if err != nil {
+			m.close()
+			return fmt.Errorf("listen on the mount target's address: %w", err)
+		}
+		m.gates = append(m.gates, newGate(l, admit, log))
+	}
+	s.m[mountTargetID] = m
+	var ctx context.Context
+	ctx, m.stop = context.WithCancel(context.Background())
+	for i, g := range m.gates {
+		m.done.Go(func() {
+			if err := s.serve(ctx, g, fileSystemID, m.root); err != nil && ctx.Err() == nil {
+				log.Error("a mount target ended", "address", m.addrs[i], "error", err)
+			}
+		})
+	}
+	log.Info("mount target is up", "file_system", fileSystemID, "addresses", addrs)
+	return nil
+}
+
+func listenTCP(addr string) (*net.TCPListener, error) {
 	at, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
-		return fmt.Errorf("listen on the mount target's address: %w", err)
+		return nil, err
 	}
-	l, err := net.ListenTCP("tcp", at)
-	if err != nil {
-		return fmt.Errorf("listen on the mount target's address: %w", err)
+	return net.ListenTCP("tcp", at)
+}
+
+func (m *mountListener) close() {
+	for _, g := range m.gates {
+		_ = g.TCPListener.Close() // nobody is told of what has ended
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	g := newGate(l, admit, s.log.With("mount_target", mountTargetID))
-	m := &mountListener{addr: addr, fsID: fileSystemID, gate: g, root: new(nfs.Squash), stop: stop, l: g, done: make(chan struct{})}
-	m.root.Set(anonymous(admit.Squash))
-	s.m[mountTargetID] = m
-	go func() {
-		defer close(m.done)
-		if err := s.serve(ctx, g, fileSystemID, m.root); err != nil && ctx.Err() == nil {
-			s.log.Error("a mount target ended", "mount_target", mountTargetID, "address", addr, "error", err)
-		}
-	}()
-	s.log.Info("mount target is up", "mount_target", mountTargetID, "file_system", fileSystemID, "address", addr)
-	return nil
 }
 
 // stop needs mu.
@@ -76,8 +98,8 @@ func (s *listeners) stop(id string) {
 	m := s.m[id]
 	delete(s.m, id)
 	m.stop()
-	m.l.Close()
-	<-m.done
+	m.close()
+	m.done.Wait()
 }
 
 // Close implements control.Listeners.

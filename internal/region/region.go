@@ -224,7 +224,7 @@ func (r *Region) start(ctx context.Context, spawn func(string, func(context.Cont
 		return err
 	}
 	spawn("scrub", newScrubber(r.volumes, r.peers.fetchRun, *r.cfg.Scrub.BytesPerSecond, r.log, r.registry).run)
-	spawn(keyAPI, serveHTTP(ls[keyAPI], &http.Server{Handler: api, ErrorLog: quiet(r.log)}))
+	spawn(keyAPI, serveHTTP(ls[keyAPI], apiServer(api, r.log)))
 	spawn(keyNFS, func(ctx context.Context) error { return r.nfs.Serve(ctx, ls[keyNFS], r.sharedRoot()) })
 	return nil
 }
@@ -261,7 +261,7 @@ func (r *Region) listen() (map[string]net.Listener, error) {
 func subnets(cfg *config.Config) []control.Subnet {
 	l := make([]control.Subnet, 0, len(cfg.Subnets))
 	for _, s := range cfg.Subnets {
-		l = append(l, control.Subnet{ID: s.ID, CIDR: s.Prefix(), AvailabilityZone: s.AvailabilityZone, AvailabilityZoneID: s.AvailabilityZoneID, VPCID: s.VPCID})
+		l = append(l, control.Subnet{ID: s.ID, CIDR: s.Prefix(), IPv6CIDR: s.IPv6Prefix(), AvailabilityZone: s.AvailabilityZone, AvailabilityZoneID: s.AvailabilityZoneID, VPCID: s.VPCID})
 	}
 	return l
 }

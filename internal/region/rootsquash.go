@@ -1,13 +1,15 @@
 package region
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/holdfast-fs/holdfast/internal/control"
+	"github.com/holdfast-fs/holdfast/internal/control/strictjson"
 	"github.com/holdfast-fs/holdfast/internal/nfs"
 )
 
@@ -53,7 +55,47 @@ func (r *Region) extension() http.Handler {
 	const path = extensionPrefix + "mount-targets/{id}/root-squash"
 	mux.HandleFunc("GET "+path, r.answerRootSquash)
 	mux.HandleFunc("PUT "+path, r.putRootSquash)
+	const whole = extensionPrefix + "file-systems/{id}/root-squash"
+	mux.HandleFunc("GET "+whole, r.answerFileSystemSquash)
+	mux.HandleFunc("PUT "+whole, r.putFileSystemSquash)
+	mux.HandleFunc(extensionPrefix, refuseUnknown)
 	return mux
+}
+
+// FileSystemSquash is the body of PUT file-systems/{id}/root-squash, and the
+// answer to it and to GET.
+type FileSystemSquash struct {
+	Enabled bool `json:"enabled"`
+}
+
+func (r *Region) answerFileSystemSquash(w http.ResponseWriter, req *http.Request) {
+	enabled, err := r.control.FileSystemRootSquash(req.PathValue("id"))
+	if err != nil {
+		sendRefusal(w, err)
+		return
+	}
+	sendJSON(w, http.StatusOK, FileSystemSquash{enabled})
+}
+
+func (r *Region) putFileSystemSquash(w http.ResponseWriter, req *http.Request) {
+	s, err := readRootSquash(req.Body, "enabled")
+	if err == nil {
+		err = r.control.SetFileSystemRootSquash(req.Context(), req.PathValue("id"), s.Enabled)
+	}
+	if err != nil {
+		sendRefusal(w, err)
+		return
+	}
+	r.answerFileSystemSquash(w, req)
+}
+
+// codeUnknown is the error of a call that is not offered.
+const codeUnknown = "UnknownOperationException"
+
+// refuseUnknown answers every other path and method.
+func refuseUnknown(w http.ResponseWriter, req *http.Request) {
+	sendRefusal(w, &control.Error{Code: codeUnknown, Message: fmt.Sprintf("%.16s %.200s is no call of Holdfast: use GET on %[3]sfile-systems/FS-ID, on its /hash and /salvage, and GET or PUT on its /root-squash and on %[3]smount-targets/FSMT-ID/root-squash",
+		req.Method, req.URL.EscapedPath(), extensionPrefix)})
 }
 
 func (r *Region) answerRootSquash(w http.ResponseWriter, req *http.Request) {
@@ -70,7 +112,7 @@ func (r *Region) answerRootSquash(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *Region) putRootSquash(w http.ResponseWriter, req *http.Request) {
-	s, err := readRootSquash(req.Body)
+	s, err := readRootSquash(req.Body, "enabled", "anonymous_uid", "anonymous_gid", "source")
 	if err == nil {
 		err = r.control.SetRootSquash(req.Context(), req.PathValue("id"), s)
 	}
@@ -81,20 +123,31 @@ func (r *Region) putRootSquash(w http.ResponseWriter, req *http.Request) {
 	r.answerRootSquash(w, req)
 }
 
-func readRootSquash(body io.Reader) (control.RootSquash, error) {
+// readRootSquash reads a body that may have the members.
+func readRootSquash(body io.Reader, members ...string) (control.RootSquash, error) {
 	var in RootSquashSetting
-	b, err := io.ReadAll(io.LimitReader(body, maxSettingBytes))
+	b, err := io.ReadAll(io.LimitReader(body, maxSettingBytes+1))
+	var given map[string]any
 	if err == nil {
-		d := json.NewDecoder(bytes.NewReader(b))
-		d.DisallowUnknownFields()
-		if err = d.Decode(&in); err == nil && d.More() {
-			err = errors.New("more than one JSON value")
+		given, err = strictjson.Object(b, strictjson.Limits{Bytes: maxSettingBytes, Depth: 1})
+	}
+	for name := range given { // encoding/json would take them in any case
+		if !slices.Contains(members, name) {
+			err = fmt.Errorf("has a member %.60q that is not known", name)
 		}
 	}
-	const form = `give {"enabled": true}, with "anonymous_uid" and "anonymous_gid" if root is not to become 65534`
+	if err == nil {
+		if err = json.Unmarshal(b, &in); err != nil {
+			err = fmt.Errorf("has a value of another type: %w", err)
+		}
+	}
+	form := `give {"enabled": true}`
+	if len(members) > 1 {
+		form += `, with "anonymous_uid" and "anonymous_gid" if root is not to become 65534`
+	}
 	switch {
 	case err != nil:
-		return control.RootSquash{}, &control.Error{Code: control.CodeBadRequest, Message: "the body is no root squash setting: " + err.Error() + ": " + form}
+		return control.RootSquash{}, &control.Error{Code: control.CodeBadRequest, Message: "the body " + err.Error() + ": " + form}
 	case in.Enabled == nil:
 		return control.RootSquash{}, &control.Error{Code: control.CodeBadRequest, Message: "the body does not say whether root is squashed: " + form}
 	}
@@ -112,7 +165,10 @@ func readRootSquash(body io.Reader) (control.RootSquash, error) {
 var statusOf = map[string]int{
 	control.CodeBadRequest:          http.StatusBadRequest,
 	control.CodeMountTargetNotFound: http.StatusNotFound,
+	control.CodeFileSystemNotFound:  http.StatusNotFound,
+	control.CodeIncorrectState:      http.StatusConflict,
 	control.CodeTargetState:         http.StatusConflict,
+	codeUnknown:                     http.StatusNotFound,
 }
 
 func sendRefusal(w http.ResponseWriter, err error) {

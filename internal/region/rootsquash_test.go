@@ -208,3 +208,93 @@ func TestRootSquashOfTheSharedAddress(t *testing.T) {
 		t.Error("root makes a directory although the configuration squashes it")
 	}
 }
+
+// TestCallsBeyondEFSAreStrict: their bodies mean one thing only, and what is not
+// offered is refused in the form of every other refusal.
+func TestCallsBeyondEFSAreStrict(t *testing.T) {
+	x := start(t, func(*config.Config) {})
+	f, err := x.control.CreateFileSystem(t.Context(), control.CreateFileSystemRequest{CreationToken: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := x.control.CreateMountTarget(t.Context(), control.CreateMountTargetRequest{FileSystemID: f.ID, SubnetID: x.cfg.Subnets[0].ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "mount-targets/" + m.ID + "/root-squash"
+	for _, body := range []string{``, `{`, `[]`, `{"enabled":true,"enabled":false}`, `{"enabled":true}]`, `{"enabled":true} {}`, `{"enabled":null}`, `{"enabled":1}`, `{"enabled":true,"colour":1}`, `{"Enabled":true}`, `{"enabled":false,"ENABLED":true}`,
+		`{"enabled":true,"anonymous_uid":-1}`, `{"enabled":true,"anonymous_uid":4294967296}`, `{"enabled":true,"anonymous_uid":1.5}`, `{"enabled":true,"anonymous_uid":[1]}`,
+		`{"enabled":true}` + strings.Repeat(" ", maxSettingBytes)} {
+		status, answer, err := x.call(config.RoleAdmin, "PUT", path, body)
+		if err != nil || status != http.StatusBadRequest || !strings.Contains(answer, "BadRequest") || !strings.Contains(answer, "give {") {
+			t.Errorf("%.60q: %d %s, %v", body, status, answer, err)
+		}
+	}
+	for _, call := range []string{"", "/hash", "/salvage"} {
+		status, answer, err := x.call(config.RoleAdmin, "GET", "file-systems/fs-00000000000000000"+call, "")
+		if err != nil || status != http.StatusNotFound || !strings.Contains(answer, "FileSystemNotFound") || !strings.Contains(answer, "see DescribeFileSystems") {
+			t.Errorf("%s of a file system that is not there: %d %s, %v", call, status, answer, err)
+		}
+	}
+	if squash, own, err := x.control.DescribeRootSquash(m.ID); err != nil || own || squash.Enabled {
+		t.Errorf("a refused setting is in force: %v, %v, %v", squash, own, err)
+	}
+	for _, c := range [][2]string{{"GET", "nothing"}, {"POST", path}, {"DELETE", path}, {"GET", "file-systems/"}, {"PUT", "file-systems/" + f.ID}, {"GET", "file-systems/" + f.ID + "/nothing"}} {
+		status, answer, err := x.call(config.RoleAdmin, c[0], c[1], "")
+		if err != nil || status != http.StatusNotFound || !strings.Contains(answer, codeUnknown) || !strings.Contains(answer, "use GET") {
+			t.Errorf("%v: %d %s, %v", c, status, answer, err)
+		}
+	}
+}
+
+// TestRootIsSquashedOnAFileSystem: at every address, with the next request of a
+// client that is there, and after a restart.
+func TestRootIsSquashedOnAFileSystem(t *testing.T) {
+	x := start(t, func(*config.Config) {})
+	ids := map[string]string{}
+	for _, token := range []string{"a", "b"} {
+		f, err := x.control.CreateFileSystem(t.Context(), control.CreateFileSystemRequest{CreationToken: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[token] = f.ID
+	}
+	m, err := x.control.CreateMountTarget(t.Context(), control.CreateMountTargetRequest{FileSystemID: ids["a"], SubnetID: x.cfg.Subnets[0].ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := x.root(net.JoinHostPort(m.IPAddress, strconv.Itoa(x.cfg.NFS.MountTargetPort)), "")
+	shared, other := x.root(x.cfg.NFS.Listen, "/"+ids["a"]), x.root(x.cfg.NFS.Listen, "/"+ids["b"])
+	for _, c := range []*nfsclient.Client{here, shared, other} {
+		if err := c.Mkdir(t.Context(), "/before"+ids["a"], 0o755); err != nil && c != shared {
+			t.Fatal(err)
+		}
+	}
+	path := "file-systems/" + ids["a"] + "/root-squash"
+	want := func(method, body string, status int, part string) {
+		t.Helper()
+		got, answer, err := x.call(config.RoleAdmin, method, path, body)
+		if err != nil || got != status || !strings.Contains(answer, part) {
+			t.Errorf("%s %s: %d %s, %v; want %d with %q", method, body, got, answer, err, status, part)
+		}
+	}
+	want("GET", "", 200, `{"enabled":false}`)
+	want("PUT", `{"enabled":true,"anonymous_uid":7}`, 400, "anonymous_uid")
+	want("PUT", `{"enabled":true}`, 200, `{"enabled":true}`)
+	for name, c := range map[string]*nfsclient.Client{"the mount target": here, "the shared address": shared} {
+		if err := c.Mkdir(t.Context(), "/d", 0o755); err == nil {
+			t.Errorf("at %s root makes a directory although it is squashed", name)
+		}
+	}
+	if err := other.Mkdir(t.Context(), "/d", 0o755); err != nil {
+		t.Errorf("another file system: %v", err)
+	}
+	want("PUT", `{"enabled":false}`, 200, `{"enabled":false}`)
+	if err := here.Mkdir(t.Context(), "/d", 0o755); err != nil {
+		t.Error(err)
+	}
+	got, answer, err := x.call(config.RoleAdmin, "GET", "file-systems/fs-00000000000000000/root-squash", "")
+	if err != nil || got != 404 || !strings.Contains(answer, "FileSystemNotFound") {
+		t.Errorf("a file system that is not there: %d %s, %v", got, answer, err)
+	}
+}

@@ -4,37 +4,29 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 
 	"github.com/holdfast-fs/holdfast/internal/config"
+	"github.com/holdfast-fs/holdfast/internal/pki"
 )
 
 // tlsPair is the configuration of both directions between regions: each side
 // shows a certificate of the common authority and checks the other's.
 type tlsPair struct{ server, client *tls.Config }
 
+// loadTLS reads the certificate of the region, and refuses one that the others
+// would refuse.
 func loadTLS(cfg *config.Config) (tlsPair, error) {
 	if cfg.Peer.Listen == "" && len(cfg.Peer.Peers) == 0 {
 		return tlsPair{client: &tls.Config{}}, nil // a region that replicates with nobody
 	}
-	cert, err := tls.LoadX509KeyPair(cfg.Peer.Cert, cfg.Peer.Key)
+	server, client, err := pki.Load(cfg.Peer.Cert, cfg.Peer.Key, cfg.Peer.CA)
 	if err != nil {
-		return tlsPair{}, fmt.Errorf("peer.cert and peer.key: %w", err)
+		return tlsPair{}, fmt.Errorf("peer.cert, peer.key and peer.ca: %w", err)
 	}
-	pem, err := os.ReadFile(cfg.Peer.CA)
-	if err != nil {
-		return tlsPair{}, fmt.Errorf("peer.ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return tlsPair{}, fmt.Errorf("peer.ca: %s holds no certificate in PEM form", cfg.Peer.CA)
-	}
-	if _, err := cert.Leaf.Verify(x509.VerifyOptions{DNSName: cfg.Region, Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+	own := client.Certificates[0].Leaf
+	if _, err := own.Verify(x509.VerifyOptions{DNSName: cfg.Region, Roots: client.RootCAs, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
 		return tlsPair{}, fmt.Errorf("peer.cert: %s would be refused by the other regions; it must name %s, be valid now and be signed by peer.ca: %w", cfg.Peer.Cert, cfg.Region, err)
 	}
-	return tlsPair{
-		server: &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
-			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}},
-		client: &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool, MinVersion: tls.VersionTLS13},
-	}, nil
+	server.NextProtos = []string{"http/1.1"} // a stream of a replication takes a connection of its own
+	return tlsPair{server: server, client: client}, nil
 }

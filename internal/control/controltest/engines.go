@@ -44,6 +44,33 @@ type Engines struct {
 	disk   map[string]*engine
 	dead   bool
 	fail   map[string]error // by method name
+	crash  crash
+}
+
+// crash is when the process is to end: in the call with a number.
+type crash struct {
+	calls   int
+	at      int  // counted from 1; 0: never
+	applied bool // the call has its effect
+	now     bool // when the running call returns
+	happens func()
+	done    bool
+}
+
+// CrashAt makes the process end in the n-th call from now that changes what is
+// on the disk or opens it; applied tells whether the call has its effect, which
+// its caller believes then. fn is called after it.
+func (e *Engines) CrashAt(n int, applied bool, fn func()) {
+	e.world.mu.Lock()
+	defer e.world.mu.Unlock()
+	e.crash = crash{at: n, applied: applied, happens: fn}
+}
+
+// Crashed reports whether the crash has happened.
+func (e *Engines) Crashed() bool {
+	e.world.mu.Lock()
+	defer e.world.mu.Unlock()
+	return e.crash.done
 }
 
 type engine struct {
@@ -87,7 +114,7 @@ func (e *Engines) Kill() {
 func (e *Engines) Restart() {
 	e.world.mu.Lock()
 	defer e.world.mu.Unlock()
-	e.dead = false
+	e.dead, e.crash.at = false, 0
 	for _, f := range e.disk {
 		f.open = false
 	}
@@ -162,10 +189,29 @@ func (e *Engines) enter(ctx context.Context, method string) error {
 	if e.dead {
 		return ErrCrashed
 	}
+	if e.crash.calls++; e.crash.calls == e.crash.at {
+		e.crash.now = true
+		if !e.crash.applied {
+			return ErrCrashed
+		}
+	}
 	return e.fail[method]
 }
 
-func (e *Engines) leave() { e.world.mu.Unlock() }
+func (e *Engines) leave() {
+	crash := e.crash.now
+	if crash {
+		e.crash.now, e.crash.done, e.dead = false, true, true
+		for _, f := range e.disk {
+			f.open = false
+		}
+	}
+	happens := e.crash.happens
+	e.world.mu.Unlock()
+	if crash && happens != nil {
+		happens() // it takes locks of others
+	}
+}
 
 // KMSKey tells what a file system was made to be encrypted with; "" also when
 // there is none.

@@ -32,6 +32,13 @@ func (l *Log) CrashAt(n int, keep bool, fn func()) {
 	l.appends, l.crashAt, l.keep, l.onCrash = 0, n, keep, fn
 }
 
+// Crash makes everything fail from now on.
+func (l *Log) Crash() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.crashed = true
+}
+
 // Restart lets a new control plane use the log.
 func (l *Log) Restart() {
 	l.mu.Lock()

@@ -46,10 +46,12 @@ func NewRegions(seed uint64, names ...string) (*World, *Network, []*Region) {
 	return world, net, all
 }
 
-// Subnets are two subnets of a region in two availability zones.
+// Subnets are two subnets of a region in two availability zones; the first one
+// has IPv6 addresses, too.
 func Subnets(region string, i byte) []control.Subnet {
 	return []control.Subnet{
-		{ID: "subnet-0000000000000001a", CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 10, i, 0}), 24), AvailabilityZone: region + "a", AvailabilityZoneID: "az1", VPCID: "vpc-00000001"},
+		{ID: "subnet-0000000000000001a", CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 10, i, 0}), 24),
+			IPv6CIDR: netip.PrefixFrom(netip.AddrFrom16([16]byte{0: 0xfd, 3: 0x0a, 5: i}), 64), AvailabilityZone: region + "a", AvailabilityZoneID: "az1", VPCID: "vpc-00000001"},
 		{ID: "subnet-0000000000000001b", CIDR: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 11, i, 0}), 30), AvailabilityZone: region + "b", AvailabilityZoneID: "az2", VPCID: "vpc-00000001"},
 	}
 }
@@ -58,7 +60,7 @@ func Subnets(region string, i byte) []control.Subnet {
 // one of another VPC.
 func SecurityGroups() []control.SecurityGroup {
 	return []control.SecurityGroup{
-		{ID: "sg-0000000000000001a", Name: "office", Description: "the office", VPCID: "vpc-00000001", Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+		{ID: "sg-0000000000000001a", Name: "office", Description: "the office", VPCID: "vpc-00000001", Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00:b::/64")}},
 		{ID: "sg-0000000000000001b", Name: "nobody", VPCID: "vpc-00000001"},
 		{ID: "sg-0000000000000002a", Name: "default", VPCID: "vpc-00000002"},
 	}

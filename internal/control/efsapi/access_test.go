@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,7 +105,7 @@ func staff(t *testing.T) (*api, map[efsapi.Role]aws.Credentials) {
 	}
 	all = append(all, efsapi.Credential{AccessKey: "ASIA0000000000000000", SecretKey: secretKey, SessionToken: "the/token+x="})
 	h, err := efsapi.New(efsapi.Config{Control: a.region.Control, Region: "us-east-1", Now: func() time.Time { return a.now },
-		Rand: controltest.NewRand(1, 1), Credentials: all, Audit: func(r efsapi.AuditRecord) { a.audit = append(a.audit, r) }})
+		Rand: controltest.NewRand(1, 1), Credentials: all, Audit: a.note})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,5 +178,137 @@ func TestAuditTellsWhoWhatWhenWhereAndHowItEnded(t *testing.T) {
 		if got != w {
 			t.Errorf("%d: %+v, want %+v", i, got, w)
 		}
+	}
+}
+
+// endless is a body without end that counts what is read of it.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.read += len(p)
+	return copy(p, strings.Repeat(" ", len(p))), nil
+}
+
+// TestBodiesAreBoundedBeforeTheyAreHashed: of a stranger nothing is read, of a
+// known key not more than the largest request.
+func TestBodiesAreBoundedBeforeTheyAreHashed(t *testing.T) {
+	a := newAPI(t)
+	for name, c := range map[string]struct {
+		change func(*http.Request)
+		code   string
+		most   int
+	}{
+		"not signed":    {func(r *http.Request) { r.Header.Del("Authorization") }, "MissingAuthenticationTokenException", 0},
+		"unknown key":   {replaceAuth(accessKey, "AKIAUNKNOWN"), "UnrecognizedClientException", 0},
+		"a token":       {func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", "x") }, "UnrecognizedClientException", 0},
+		"other service": {replaceAuth("elasticfilesystem", "s3"), "InvalidSignatureException", 0},
+		"an old date":   {func(r *http.Request) { r.Header.Set("X-Amz-Date", "20260101T000000Z") }, "InvalidSignatureException", 0},
+		"a known key":   {func(*http.Request) {}, "BadRequest", 512 << 10},
+	} {
+		r := a.request("POST", "/file-systems", nil)
+		body := &endless{}
+		r.Body, r.ContentLength = io.NopCloser(body), -1
+		c.change(r)
+		checkError(t, a.do(r), name, c.code)
+		if body.read > c.most {
+			t.Errorf("%s: %d bytes were read, more than %d", name, body.read, c.most)
+		}
+	}
+}
+
+// TestRolesOfEveryOperation: who reads changes nothing, and an operator does
+// nothing that is for admins; the audit log has the refusal.
+func TestRolesOfEveryOperation(t *testing.T) {
+	a, creds := staff(t)
+	forAdmins := []string{"DeleteFileSystem", "PutFileSystemPolicy", "DeleteFileSystemPolicy", "PutAccountPreferences"}
+	for _, o := range readContract(t).Operations {
+		base := members{}
+		for k, v := range bases[o.Name][0] {
+			base[k] = v
+			if s, ok := v.(string); ok {
+				base[k] = fill(s, map[string]string{"fs": noSuchFS, "plain": noSuchFS, "src": noSuchFS, "mt": "fsmt-00000000000000000", "ap": noSuchAP})
+			}
+		}
+		path, body := o.compose(t, base)
+		for role, may := range map[efsapi.Role]bool{
+			efsapi.RoleReadOnly: o.Method == "GET",
+			efsapi.RoleOperator: !slices.Contains(forAdmins, o.Name),
+			efsapi.RoleAdmin:    true,
+		} {
+			w := a.sendAs(creds[role], o.Method, path, body)
+			line := a.audit[len(a.audit)-1]
+			if line.Action != o.Name || line.Role != role || line.Status != w.Code {
+				t.Errorf("%s by %s is %+v in the audit log", o.Name, role, line)
+			}
+			if may == (line.Error == "AccessDeniedException") {
+				t.Errorf("%s by %s: %d %s", o.Name, role, w.Code, w.Body)
+			}
+			if !may {
+				checkError(t, w, o.Name+" by "+string(role), "AccessDeniedException")
+			}
+		}
+	}
+}
+
+// TestSignatureCannotBeMovedToOtherHeaders: a header that is not signed does not
+// count, and one that is cannot be changed, doubled or taken away.
+func TestSignatureCannotBeMovedToOtherHeaders(t *testing.T) {
+	a := newAPI(t)
+	id := a.create("a")
+	path := "/file-systems?FileSystemId=" + id
+	for name, change := range map[string]func(*http.Request){
+		"a second date": func(r *http.Request) { r.Header.Add("X-Amz-Date", r.Header.Get("X-Amz-Date")) },
+		"a date in the past": func(r *http.Request) {
+			r.Header["X-Amz-Date"] = append([]string{"20200101T000000Z"}, r.Header["X-Amz-Date"]...)
+		},
+		"more signed headers":  replaceAuth("SignedHeaders=host", "SignedHeaders=accept;host"),
+		"fewer signed headers": replaceAuth("host;x-amz-date", "host"),
+		"another key's scope":  replaceAuth("/us-east-1/", "/us-east-1a/"),
+		"an upper-case name":   replaceAuth("host;x-amz-date", "Host;x-amz-date"),
+		"a signature twice": func(r *http.Request) {
+			r.Header.Set("Authorization", r.Header.Get("Authorization")+", Signature="+strings.Repeat("0", 64))
+		},
+		"a key twice": func(r *http.Request) {
+			r.Header.Set("Authorization", r.Header.Get("Authorization")+", Credential=x/20260101/us-east-1/elasticfilesystem/aws4_request")
+		},
+	} {
+		r := a.request("GET", path, nil)
+		change(r)
+		if w := a.do(r); w.Code != http.StatusForbidden {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+	// What is not signed does not change the meaning either.
+	for name, value := range map[string]string{"X-Http-Method-Override": "DELETE", "X-Original-Url": "/2015-02-01/account-preferences", "X-Forwarded-Host": "other", "X-Amzn-Requestid": "mine"} {
+		r := a.request("GET", path, nil)
+		r.Header.Set(name, value)
+		if w := a.do(r); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), id) || w.Header().Get("X-Amzn-Requestid") == value {
+			t.Errorf("with %s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
+// TestAFaultInTheCodeIsAnswered: the caller and the audit log are told, and the
+// next request is served.
+func TestAFaultInTheCodeIsAnswered(t *testing.T) {
+	a := newAPI(t)
+	var log bytes.Buffer
+	h, err := efsapi.New(efsapi.Config{Control: a.region.Control, Region: "us-east-1", Now: func() time.Time { return a.now }, Rand: controltest.NewRand(1, 1),
+		Credentials: []efsapi.Credential{{AccessKey: accessKey, SecretKey: secretKey}}, Audit: a.note, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Extensions: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a bug") }), ExtensionPrefix: "/2015-02-01/bug/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.h = h
+	w := a.send("GET", "/bug/x", "")
+	checkError(t, w, "a bug", "InternalServerError")
+	if line := a.audit[len(a.audit)-1]; w.Code != 500 || line.Status != 500 || line.Error != "InternalServerError" {
+		t.Errorf("%d, in the audit log %+v", w.Code, line)
+	}
+	if !strings.Contains(log.String(), "a bug") || !strings.Contains(log.String(), w.Header().Get("x-amzn-RequestId")) {
+		t.Errorf("the log does not tell: %s", log.String())
+	}
+	if w := a.send("GET", "/file-systems", ""); w.Code != 200 {
+		t.Errorf("the next request: %d", w.Code)
 	}
 }

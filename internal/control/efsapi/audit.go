@@ -84,16 +84,23 @@ func idOf(result any) string {
 	return ""
 }
 
-// recorder remembers the status.
+// recorder remembers the status, and whether the answer has begun.
 type recorder struct {
 	http.ResponseWriter
 	status int
+	begun  bool
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (r *recorder) WriteHeader(status int) {
-	r.status = status
+	r.status, r.begun = status, true
 	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (r *recorder) Write(b []byte) (int, error) {
+	r.begun = true
+	return r.ResponseWriter.Write(b)
 }
 
 // Unwrap is for http.ResponseController: extensions may stream.

@@ -69,7 +69,7 @@ func encodePair(p [2]string) [2]string {
 func canonicalQuery(raw string, order queryOrder) (string, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return "", badRequest("the query cannot be read: %s", err)
+		return "", badRequest("the query cannot be read: %s; encode its parameters", err)
 	}
 	var pairs [][2]string
 	for k, all := range values {

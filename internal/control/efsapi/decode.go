@@ -3,93 +3,28 @@ package efsapi
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/holdfast-fs/holdfast/internal/control/strictjson"
 )
 
-// maxDepth bounds the nesting of a body: Destinations is an array of objects in
-// an object; the rest is room for what we refuse by name.
-const maxDepth = 8
+// bodyLimits: Destinations is an array of objects in an object; the rest is room
+// for what is refused by name.
+var bodyLimits = strictjson.Limits{Bytes: maxBodyBytes, Depth: 8}
 
-// decodeObject reads a body that must be one JSON object, or empty. encoding/json
-// alone would take the last of two equal keys and match keys in any case; a
-// request must mean one thing only.
+// decodeObject reads a body that must be one JSON object, or empty.
 func decodeObject(body []byte) (map[string]any, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return map[string]any{}, nil
 	}
-	if !utf8.Valid(body) {
-		return nil, badRequest("the body is not valid UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	v, err := decodeValue(d, 0)
+	m, err := strictjson.Object(body, bodyLimits)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, badRequest("the body has more than one JSON value")
-	}
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, badRequest("the body must be a JSON object")
+		return nil, badRequest("the body %s", err)
 	}
 	return m, nil
 }
-
-func decodeValue(d *json.Decoder, depth int) (any, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, badJSON(err)
-	}
-	delim, nested := t.(json.Delim)
-	switch {
-	case !nested:
-		return t, nil
-	case depth >= maxDepth:
-		return nil, badRequest("the body is nested deeper than %d levels", maxDepth)
-	case delim == '{':
-		return decodeMembers(d, depth)
-	}
-	list := []any{}
-	for d.More() {
-		v, err := decodeValue(d, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, badJSON(err)
-	}
-	return list, nil
-}
-
-func decodeMembers(d *json.Decoder, depth int) (any, error) {
-	m := map[string]any{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return nil, badJSON(err)
-		}
-		key, _ := t.(string)
-		if _, twice := m[key]; twice {
-			return nil, badRequest("the member %.60q is given twice", key)
-		}
-		if m[key], err = decodeValue(d, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, badJSON(err)
-	}
-	return m, nil
-}
-
-func badJSON(err error) error { return badRequest("the body is not JSON: %s", err) }
 
 // members reads the members of an object. The first problem sticks; done also
 // finds members that nobody asked for. null counts as absent.
@@ -116,13 +51,13 @@ func (o *members) text(name string, rule *textRule) string {
 	v, ok := o.take(name)
 	if !ok {
 		if rule.required {
-			o.fail("%s%s is required: %s", o.path, name, rule.help)
+			o.fail("%s%s is required: give %s", o.path, name, rule.help)
 		}
 		return ""
 	}
 	s, ok := v.(string)
 	if !ok {
-		o.fail("%s%s must be a string: %s", o.path, name, rule.help)
+		o.fail("%s%s must be a string: give %s", o.path, name, rule.help)
 		return ""
 	}
 	if err := rule.check(o.path+name, s); err != nil && o.err == nil {
@@ -138,7 +73,7 @@ func (o *members) boolean(name string) (value, given bool) {
 	}
 	b, ok := v.(bool)
 	if !ok {
-		o.fail("%s%s must be true or false", o.path, name)
+		o.fail("%s%s must be a boolean: give true or false, without quotes", o.path, name)
 	}
 	return b, true
 }
@@ -151,7 +86,7 @@ func (o *members) number(name string) (value float64, given bool) {
 	n, isNumber := v.(json.Number)
 	value, err := n.Float64()
 	if !isNumber || err != nil {
-		o.fail("%s%s must be a number", o.path, name)
+		o.fail("%s%s must be a number: give one, without quotes", o.path, name)
 	}
 	return value, true
 }
@@ -168,7 +103,7 @@ func (o *members) integer(name string, least, most int64) (value int64, given bo
 	n, _ := v.(json.Number)
 	value, err := n.Int64()
 	if err != nil || value < least || value > most {
-		o.fail("%s%s must be a whole number from %d to %d", o.path, name, least, most)
+		o.fail("%s%s must be a whole number: give one from %d to %d", o.path, name, least, most)
 	}
 	return value, true
 }
@@ -178,7 +113,7 @@ func (o *members) object(name string) (m *members, given bool) {
 	v, ok := o.take(name)
 	object, is := v.(map[string]any)
 	if ok && !is {
-		o.fail("%s%s must be an object", o.path, name)
+		o.fail("%s%s must be an object: give one, such as {\"Name\": \"value\"}", o.path, name)
 	}
 	return &members{path: o.path + name + ".", m: object}, ok
 }
@@ -191,13 +126,13 @@ func (o *members) objects(name string) (list []*members, given bool) {
 	}
 	all, ok := v.([]any)
 	if !ok {
-		o.fail("%s%s must be an array", o.path, name)
+		o.fail("%s%s must be an array: give one, such as [{\"Name\": \"value\"}]", o.path, name)
 		return nil, true
 	}
 	for i, e := range all {
 		m, ok := e.(map[string]any)
 		if !ok {
-			o.fail("%s%s[%d] must be an object", o.path, name, i)
+			o.fail("%s%s[%d] must be an object: give one, such as {\"Name\": \"value\"}", o.path, name, i)
 			return nil, true
 		}
 		list = append(list, &members{path: o.path + name + "[" + itoa(i) + "].", m: m})
@@ -213,13 +148,13 @@ func (o *members) texts(name string, rule *textRule) (list []string, given bool)
 	}
 	all, ok := v.([]any)
 	if !ok {
-		o.fail("%s%s must be an array of strings", o.path, name)
+		o.fail("%s%s must be an array of strings: give one, such as [\"value\"]", o.path, name)
 	}
 	for i, e := range all {
 		s, ok := e.(string)
 		at := o.path + name + "[" + itoa(i) + "]"
 		if !ok {
-			o.fail("%s must be a string: %s", at, rule.help)
+			o.fail("%s must be a string: give %s", at, rule.help)
 		} else if err := rule.check(at, s); err != nil && o.err == nil {
 			o.err = err
 		}
@@ -232,7 +167,7 @@ func (o *members) texts(name string, rule *textRule) (list []string, given bool)
 func (o *members) done() error {
 	if o.err == nil && len(o.m) > 0 {
 		names := slices.Sorted(maps.Keys(o.m))
-		o.fail("the member(s) %.200s are not known to this operation", strings.Join(names, ", "))
+		o.fail("the member(s) %.200s are not known to this operation: leave them out, or correct their names", strings.Join(names, ", "))
 	}
 	return o.err
 }

@@ -47,7 +47,7 @@ func (h *handler) serveEC2(w http.ResponseWriter, r *http.Request, c *call, body
 		"DescribeSubnets": l.subnets, "DescribeSecurityGroups": l.securityGroups, "DescribeAvailabilityZones": l.zones}
 	answer := answers[form.Get("Action")]
 	if answer == nil {
-		h.failEC2(w, r, ec2Refuse("InvalidAction", "The action %.60q is not valid for this endpoint: Holdfast answers DescribeSubnets, DescribeSecurityGroups and DescribeAvailabilityZones of EC2, and the EFS API", form.Get("Action")))
+		h.failEC2(w, r, ec2Refuse("InvalidAction", "The action %.60q is not valid for this endpoint: use DescribeSubnets, DescribeSecurityGroups and DescribeAvailabilityZones of EC2, or the EFS API", form.Get("Action")))
 		return
 	}
 	result, err := answer(c.id)
@@ -62,14 +62,14 @@ func (h *handler) serveEC2(w http.ResponseWriter, r *http.Request, c *call, body
 func ec2Form(r *http.Request, body []byte) (url.Values, error) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, ec2Refuse("MalformedQueryString", "the body is no form: %s", err)
+		return nil, ec2Refuse("MalformedQueryString", "the body is no form: %s; encode its parameters", err)
 	}
 	for k, v := range r.URL.Query() {
 		form[k] = append(form[k], v...)
 	}
 	for k, v := range form {
 		if len(v) > 1 {
-			return nil, ec2Refuse("InvalidParameterCombination", "the parameter %.60q is given %d times", k, len(v))
+			return nil, ec2Refuse("InvalidParameterCombination", "the parameter %.60q is given %d times: give it once", k, len(v))
 		}
 	}
 	return form, nil
@@ -95,7 +95,7 @@ func (l *lookup) match(fields map[string]string) (bool, error) {
 		name := l.form.Get(at + ".Name")
 		have, known := fields[name]
 		if !known && name != "tag-key" && !strings.HasPrefix(name, "tag:") { // nothing here has tags
-			return false, ec2Refuse("InvalidParameterValue", "The filter '%.60s' is invalid", name)
+			return false, ec2Refuse("InvalidParameterValue", "The filter '%.60s' is invalid: use another one, such as vpc-id", name)
 		}
 		fits = fits && known && slices.ContainsFunc(l.list(at+".Value"), func(p string) bool { return wildcard(p, have) })
 	}
@@ -140,24 +140,49 @@ func wanted[T any](l *lookup, items []T, ids []string, missing string, fields fu
 	}
 	for _, id := range ids {
 		if !found[id] {
-			return nil, ec2Refuse(missing, "The ID '%.60s' does not exist in the configuration of region %s", id, l.network.Region)
+			return nil, ec2Refuse(missing, "The ID '%.60s' does not exist in the configuration of region %s: call without it to see those that do", id, l.network.Region)
 		}
 	}
 	return all, nil
 }
 
+type ipv6BlockXML struct {
+	CIDR  string `xml:"ipv6CidrBlock"`
+	ID    string `xml:"associationId"`
+	State string `xml:"ipv6CidrBlockState>state"`
+}
+
+// ipv6Blocks is what EC2 tells of a subnet's IPv6 network, which has an id of
+// its own there.
+func ipv6Blocks(s control.Subnet) (all []ipv6BlockXML) {
+	if s.IPv6CIDR.IsValid() {
+		all = append(all, ipv6BlockXML{s.IPv6CIDR.String(), "subnet-cidr-assoc-" + strings.TrimPrefix(s.ID, "subnet-"), "associated"})
+	}
+	return all
+}
+
+// prefixText writes a network, "" for none.
+func prefixText(p netip.Prefix) string {
+	if !p.IsValid() {
+		return ""
+	}
+	return p.String()
+}
+
 type subnetXML struct {
-	SubnetID           string `xml:"subnetId"`
-	SubnetArn          string `xml:"subnetArn"`
-	State              string `xml:"state"`
-	VPCID              string `xml:"vpcId"`
-	CIDR               string `xml:"cidrBlock"`
-	Free               int    `xml:"availableIpAddressCount"`
-	AvailabilityZone   string `xml:"availabilityZone"`
-	AvailabilityZoneID string `xml:"availabilityZoneId"`
-	OwnerID            string `xml:"ownerId"`
-	DefaultForAZ       bool   `xml:"defaultForAz"`
-	MapPublicIP        bool   `xml:"mapPublicIpOnLaunch"`
+	SubnetID           string         `xml:"subnetId"`
+	SubnetArn          string         `xml:"subnetArn"`
+	State              string         `xml:"state"`
+	VPCID              string         `xml:"vpcId"`
+	CIDR               string         `xml:"cidrBlock,omitempty"`
+	IPv6               []ipv6BlockXML `xml:"ipv6CidrBlockAssociationSet>item"`
+	IPv6Native         bool           `xml:"ipv6Native"`
+	Free               int            `xml:"availableIpAddressCount"`
+	AvailabilityZone   string         `xml:"availabilityZone"`
+	AvailabilityZoneID string         `xml:"availabilityZoneId"`
+	OwnerID            string         `xml:"ownerId"`
+	DefaultForAZ       bool           `xml:"defaultForAz"`
+	MapPublicIP        bool           `xml:"mapPublicIpOnLaunch"`
 }
 
 type subnetsXML struct {
@@ -169,14 +194,16 @@ type subnetsXML struct {
 
 func (l *lookup) subnets(requestID string) (any, error) {
 	all, err := wanted(l, l.network.Subnets, l.list("SubnetId"), "InvalidSubnetID.NotFound", func(s control.Subnet) (string, map[string]string) {
-		return s.ID, map[string]string{"subnet-id": s.ID, "vpc-id": s.VPCID, "cidr-block": s.CIDR.String(), "cidr": s.CIDR.String(), "cidrBlock": s.CIDR.String(),
+		cidr := prefixText(s.CIDR)
+		return s.ID, map[string]string{"subnet-id": s.ID, "vpc-id": s.VPCID, "cidr-block": cidr, "cidr": cidr, "cidrBlock": cidr,
+			"ipv6-cidr-block-association.ipv6-cidr-block": prefixText(s.IPv6CIDR), "ipv6-native": strconv.FormatBool(!s.CIDR.IsValid()),
 			"availability-zone": s.AvailabilityZone, "availabilityZone": s.AvailabilityZone, "availability-zone-id": s.AvailabilityZoneID,
 			"state": "available", "owner-id": l.network.AccountID, "default-for-az": "false"}
 	})
 	reply := subnetsXML{Namespace: ec2Namespace, RequestID: requestID}
 	for _, s := range all {
 		reply.Subnets = append(reply.Subnets, subnetXML{SubnetID: s.ID, SubnetArn: l.network.ARN("subnet/" + s.ID), State: "available", VPCID: s.VPCID,
-			CIDR: s.CIDR.String(), Free: l.network.Free(s), AvailabilityZone: s.AvailabilityZone, AvailabilityZoneID: s.AvailabilityZoneID, OwnerID: l.network.AccountID})
+			CIDR: prefixText(s.CIDR), IPv6: ipv6Blocks(s), IPv6Native: !s.CIDR.IsValid(), Free: l.network.Free(s), AvailabilityZone: s.AvailabilityZone, AvailabilityZoneID: s.AvailabilityZoneID, OwnerID: l.network.AccountID})
 	}
 	return reply, err
 }
@@ -185,11 +212,16 @@ type rangeXML struct {
 	CIDR string `xml:"cidrIp"`
 }
 
+type ipv6RangeXML struct {
+	CIDR string `xml:"cidrIpv6"`
+}
+
 type permissionXML struct {
-	Protocol string     `xml:"ipProtocol"`
-	From     int        `xml:"fromPort"`
-	To       int        `xml:"toPort"`
-	Ranges   []rangeXML `xml:"ipRanges>item"`
+	Protocol   string         `xml:"ipProtocol"`
+	From       int            `xml:"fromPort"`
+	To         int            `xml:"toPort"`
+	Ranges     []rangeXML     `xml:"ipRanges>item"`
+	IPv6Ranges []ipv6RangeXML `xml:"ipv6Ranges>item"`
 }
 
 type groupXML struct {
@@ -220,18 +252,23 @@ func (l *lookup) securityGroups(requestID string) (any, error) {
 	for _, g := range all {
 		x := groupXML{OwnerID: l.network.AccountID, GroupID: g.ID, GroupArn: l.network.ARN("security-group/" + g.ID), Name: g.Name, Description: g.Description, VPCID: g.VPCID}
 		if len(g.Allow) > 0 {
-			x.Ingress = []permissionXML{{Protocol: "tcp", From: nfsPort, To: nfsPort, Ranges: rangesXML(g.Allow)}}
+			v4, v6 := rangesXML(g.Allow)
+			x.Ingress = []permissionXML{{Protocol: "tcp", From: nfsPort, To: nfsPort, Ranges: v4, IPv6Ranges: v6}}
 		}
 		reply.Groups = append(reply.Groups, x)
 	}
 	return reply, err
 }
 
-func rangesXML(all []netip.Prefix) (x []rangeXML) {
+func rangesXML(all []netip.Prefix) (v4 []rangeXML, v6 []ipv6RangeXML) {
 	for _, p := range all {
-		x = append(x, rangeXML{p.String()})
+		if p.Addr().Is4() {
+			v4 = append(v4, rangeXML{p.String()})
+		} else {
+			v6 = append(v6, ipv6RangeXML{p.String()})
+		}
 	}
-	return x
+	return v4, v6
 }
 
 type zoneXML struct {
@@ -268,7 +305,7 @@ func (l *lookup) zones(requestID string) (any, error) {
 	})
 	for _, id := range ids {
 		if !slices.ContainsFunc(zones, func(z zoneXML) bool { return z.ID == id }) {
-			return nil, ec2Refuse("InvalidParameterValue", "Invalid availability zone-id: [%.60s]", id)
+			return nil, ec2Refuse("InvalidParameterValue", "Invalid availability zone-id: [%.60s]; call without it to see those of the configuration", id)
 		}
 	}
 	all = slices.DeleteFunc(all, func(z zoneXML) bool { return len(ids) > 0 && !slices.Contains(ids, z.ID) })

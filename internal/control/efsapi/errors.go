@@ -23,6 +23,7 @@ var statusOf = map[string]int{
 	control.CodeBadRequest:          http.StatusBadRequest,
 	control.CodeSubnetNotFound:      http.StatusBadRequest,
 	control.CodeUnsupportedZone:     http.StatusBadRequest,
+	control.CodeThroughputLimit:     http.StatusBadRequest,
 	control.CodeInvalidPolicy:       http.StatusBadRequest,
 	control.CodeValidation:          http.StatusBadRequest,
 	control.CodeGroupNotFound:       http.StatusBadRequest,

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -94,7 +95,11 @@ func (h *handler) routes() {
 		h.byPattern[pattern] = o
 		h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := r.Context().Value(bodyKey{}).([]byte)
-			result, err := o.do(r, body)
+			var result any
+			err := o.in.check(r, body)
+			if err == nil {
+				result, err = o.do(r, body)
+			}
 			if err != nil {
 				h.fail(w, r, err)
 				return
@@ -118,12 +123,18 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 	r = r.WithContext(withCall(r.Context(), c))
 	defer h.audit(rec, r, c)
+	defer h.survive(rec, r, c)
+	auth, cred, err := h.identify(r)
+	if err != nil {
+		h.fail(rec, r, err)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	if err != nil {
 		h.fail(rec, r, bodyError(err))
 		return
 	}
-	if err := h.verify(r, body); err != nil {
+	if err := h.verify(r, body, auth, cred); err != nil {
 		h.fail(rec, r, err)
 		return
 	}
@@ -132,9 +143,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, pattern := h.mux.Handler(r)
-	if pattern == "" || path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") {
-		h.fail(rec, r, &control.Error{Code: "UnknownOperationException",
-			Message: fmt.Sprintf("%s %.200s is no operation of the EFS API 2015-02-01", r.Method, r.URL.EscapedPath())})
+	o, known := h.byPattern[pattern]
+	if pattern == "" || path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") || known && o.method != r.Method { // the mux takes HEAD for GET
+		h.fail(rec, r, denied("UnknownOperationException", "%s %.200s is no operation of the EFS API 2015-02-01: correct the method and the path", cut(r.Method, 16), r.URL.EscapedPath()))
 		return
 	}
 	if err := h.authorise(r, c, pattern); err != nil {
@@ -143,6 +154,19 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body)) // for extensions
 	h.mux.ServeHTTP(rec, r.WithContext(withBody(r.Context(), body)))
+}
+
+// survive answers for a fault in the code as for any other fault, and tells of
+// it in the log: net/http would only drop the connection.
+func (h *handler) survive(rec *recorder, r *http.Request, c *call) {
+	fault := recover()
+	if fault == nil || fault == http.ErrAbortHandler {
+		return
+	}
+	h.log.Error("a request met a fault in the code", "request_id", c.id, "method", r.Method, "path", r.URL.Path, "fault", fault, "stack", string(debug.Stack()))
+	if !rec.begun {
+		h.fail(rec, r, denied(control.CodeInternal, "region %s met a fault of its own in request %s: see its log, and report what it says", h.cfg.Region, c.id))
+	}
 }
 
 // authorise names the call and checks that the caller's role covers it.
@@ -155,7 +179,7 @@ func (h *handler) authorise(r *http.Request, c *call, pattern string) error {
 	if c.role.covers(o.needs) {
 		return nil
 	}
-	return denied("AccessDeniedException", "User: %s is not authorized to perform: %s:%s: its role in the configuration of region %s is %s, and the call needs %s",
+	return denied("AccessDeniedException", "User: %s is not authorized to perform: %s:%s: its role in the configuration of region %s is %s, and the call needs %s: use a credential with that role",
 		c.accessKey, signingName, o.name, h.cfg.Region, c.role, o.needs)
 }
 
@@ -173,9 +197,9 @@ func extensionOperation(method string) operation {
 func bodyError(err error) error {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return badRequest("the body is larger than %d bytes, more than any request of the EFS API", maxBodyBytes)
+		return badRequest("the body is larger than %d bytes: send less; no request of the EFS API needs as much", maxBodyBytes)
 	}
-	return badRequest("the body cannot be read: %s", err)
+	return badRequest("the body cannot be read: %s; send it again", err)
 }
 
 // requestID is a random UUID, as AWS gives it.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,28 +26,44 @@ type api struct {
 	t      testing.TB
 	h      http.Handler
 	region *controltest.Region
+	west   *controltest.Region // its peer
+	world  *controltest.World
 	now    time.Time
+	mu     sync.Mutex // of audit
 	audit  []efsapi.AuditRecord
 }
 
 func newAPI(t testing.TB) *api {
 	t.Helper()
-	_, _, regions := controltest.NewRegions(3, "us-east-1", "us-west-2")
+	return newAPIWith(t, func(*control.Config) {})
+}
+
+// newAPIWith is newAPI with another configuration of the region.
+func newAPIWith(t testing.TB, change func(*control.Config)) *api {
+	t.Helper()
+	world, _, regions := controltest.NewRegions(3, "us-east-1", "us-west-2")
+	change(&regions[0].Config)
 	for _, r := range regions {
 		if err := r.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = r.Control.Close() })
 	}
-	a := &api{t: t, region: regions[0], now: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
+	a := &api{t: t, region: regions[0], west: regions[1], world: world, now: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
 	h, err := efsapi.New(efsapi.Config{Control: regions[0].Control, Region: "us-east-1", Now: func() time.Time { return a.now },
 		Rand: controltest.NewRand(1, 1), Credentials: []efsapi.Credential{{AccessKey: accessKey, SecretKey: secretKey}},
-		Audit: func(r efsapi.AuditRecord) { a.audit = append(a.audit, r) }})
+		Audit: a.note})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.h = h
 	return a
+}
+
+func (a *api) note(r efsapi.AuditRecord) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.audit = append(a.audit, r)
 }
 
 func (a *api) sign(r *http.Request, body []byte, at time.Time) {
@@ -102,6 +119,7 @@ func checkError(t testing.TB, w *httptest.ResponseRecorder, what, code string) {
 	if got != code {
 		t.Errorf("%s: %s (%s), want %s", what, got, body.Message, code)
 	}
+	checkTold(t, what, w, "")
 }
 
 func long(n int) string { return strings.Repeat("x", n) }
@@ -190,7 +208,7 @@ func TestBadBodiesAreBadRequests(t *testing.T) {
 		{"POST", "/mount-targets", mount(`"IpAddress":"127.10.0.999"`), "BadRequest"},
 		{"POST", "/mount-targets", mount(`"IpAddress":"localhost"`), "BadRequest"},
 		{"POST", "/mount-targets", mount(`"Ipv6Address":"::1"`), "BadRequest"},
-		{"POST", "/mount-targets", mount(`"IpAddressType":"DUAL_STACK"`), "BadRequest"},
+		{"POST", "/mount-targets", mount(`"IpAddressType":"IPV6_ONLY","IpAddress":"127.10.0.9"`), "BadRequest"},
 		{"POST", "/mount-targets", mount(`"SecurityGroups":["sg-00000001"]`), "SecurityGroupNotFound"},
 		{"POST", "/mount-targets", mount(`"SecurityGroups":["x"]`), "BadRequest"},
 		{"POST", "/mount-targets", mount(`"SecurityGroups":"sg"`), "BadRequest"},
@@ -255,6 +273,38 @@ func TestLargestRequestsAreAccepted(t *testing.T) {
 		_ = a.send("POST", "/resource-tags/"+id, fmt.Sprintf(`{"Tags":[{"Key":"%d","Value":"x"}]}`, i))
 	}
 	checkError(t, a.send("POST", "/resource-tags/"+id, `{"Tags":[{"Key":"last","Value":"x"}]}`), "the 51st tag", "BadRequest")
+}
+
+// TestLongestTags: 50 tags of full length fit, of file systems, access points
+// and replicas alike, as long as a character is a byte; the bound of bytes is
+// told beyond.
+func TestLongestTags(t *testing.T) {
+	a := newAPI(t)
+	full := func(char string) string {
+		var all []string
+		for i := range control.MaxTags {
+			all = append(all, fmt.Sprintf(`{"Key":"%02d%s","Value":"%s"}`, i, strings.Repeat(char, 126), strings.Repeat(char, 256)))
+		}
+		return "[" + strings.Join(all, ",") + "]"
+	}
+	id := a.create("a")
+	for what, w := range map[string]*httptest.ResponseRecorder{
+		"tagging":                      a.send("POST", "/resource-tags/"+id, `{"Tags":`+full("x")+`}`),
+		"a new file system":            a.send("POST", "/file-systems", `{"CreationToken":"b","Tags":`+full("y")+`}`),
+		"a new access point":           a.send("POST", "/access-points", `{"ClientToken":"t","FileSystemId":"`+id+`","Tags":`+full("z")+`}`),
+		"a replication of the longest": a.send("POST", "/file-systems/"+id+"/replication-configuration", `{"Destinations":[{"Region":"us-west-2"}]}`),
+	} {
+		if w.Code >= 300 {
+			t.Errorf("%s: %d %.300s", what, w.Code, w.Body)
+		}
+	}
+	other := a.create("c")
+	w := a.send("POST", "/resource-tags/"+other, `{"Tags":`+full("\u00e9")+`}`)
+	checkError(t, w, "tags of characters of two bytes", "BadRequest")
+	checkTold(t, "tags of characters of two bytes", w, "32768")
+	if w := a.send("GET", "/resource-tags/"+other, ""); w.Body.String() != `{"Tags":[]}`+"\n" {
+		t.Errorf("some are there: %.100s", w.Body)
+	}
 }
 
 func TestSignatureCoversEverything(t *testing.T) {
@@ -354,8 +404,7 @@ func FuzzRequest(f *testing.F) {
 		if err != nil || method == "" || r.Host != "efs.local" {
 			return
 		}
-		local := *a
-		local.t = t
+		local := &api{t: t, h: a.h, now: a.now}
 		local.sign(r, body, a.now)
 		w := local.do(r)
 		if w.Code >= 500 {

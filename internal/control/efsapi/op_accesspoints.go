@@ -59,7 +59,7 @@ func parsePosixUser(u *members) *control.PosixUser {
 	list, _ := u.take("SecondaryGids")
 	all, ok := list.([]any)
 	if list != nil && !ok || len(all) > maxSecondaryIDs {
-		u.fail("%sSecondaryGids must be an array of at most %d numbers", u.path, maxSecondaryIDs)
+		u.fail("%sSecondaryGids must be an array: give one of at most %d numbers", u.path, maxSecondaryIDs)
 	}
 	for i, v := range all {
 		name := "SecondaryGids[" + itoa(i) + "]"
@@ -74,7 +74,7 @@ func parseRootDirectory(d *members) (path string, create *control.Creation) {
 	path = d.text("Path", rulePath)
 	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		if err := fs.Name(name).Check(); path != "/" && path != "" && err != nil {
-			d.fail("%sPath %.140q: %.60q cannot be the name of a directory: %s", d.path, path, name, err)
+			d.fail("%sPath %.140q is not valid, because %.60q cannot be the name of a directory (%s): choose other names", d.path, path, name, err)
 		}
 	}
 	info, given := d.object("CreationInfo")
@@ -94,7 +94,7 @@ func parseRootDirectory(d *members) (path string, create *control.Creation) {
 func (o *members) id(name string) uint32 {
 	n, given := o.integer(name, 0, maxPosixID)
 	if !given {
-		o.fail("%s%s is required: a number from 0 to %d", o.path, name, int64(maxPosixID))
+		o.fail("%s%s is required: give a number from 0 to %d", o.path, name, int64(maxPosixID))
 	}
 	return uint32(n)
 }

@@ -36,7 +36,7 @@ func parseCreateFileSystem(body []byte) (req control.CreateFileSystemRequest, er
 	case req.Provisioned != 0 && req.ThroughputMode != "provisioned":
 		o.fail("ProvisionedThroughputInMibps belongs to ThroughputMode provisioned: give both or none")
 	case req.Provisioned == 0 && req.ThroughputMode == "provisioned":
-		o.fail("ThroughputMode provisioned needs ProvisionedThroughputInMibps: from 1 to %d", maxProvisioned)
+		o.fail("ThroughputMode provisioned needs ProvisionedThroughputInMibps: give it, from 1 to %d", maxProvisioned)
 	}
 	encryptionOf(o, &req)
 	refuseCreateOptions(o)
@@ -57,7 +57,7 @@ func refuseCreateOptions(o *members) {
 	if backup, _ := o.boolean("Backup"); backup {
 		o.fail("Backup: true is not offered by this release of Holdfast, which makes no automatic backups: leave it out")
 	}
-	if zone := o.text("AvailabilityZoneName", ruleAny); zone != "" && o.err == nil {
+	if zone := o.text("AvailabilityZoneName", ruleZone); zone != "" && o.err == nil {
 		o.err = &control.Error{Code: control.CodeUnsupportedZone,
 			Message: "One Zone file systems are not offered by this release of Holdfast: leave AvailabilityZoneName out"}
 	}
@@ -69,8 +69,11 @@ const maxProvisioned = 3414
 // provisioned reads ProvisionedThroughputInMibps; 0 when it is absent.
 func provisioned(o *members) float64 {
 	rate, given := o.number("ProvisionedThroughputInMibps")
-	if given && !(rate >= 1 && rate <= maxProvisioned) {
-		o.fail("ProvisionedThroughputInMibps must be from 1 to %d", maxProvisioned)
+	switch {
+	case given && !(rate >= 1):
+		o.fail("ProvisionedThroughputInMibps %v is not valid: give 1 to %d", rate, maxProvisioned)
+	case rate > maxProvisioned && o.err == nil:
+		o.err = denied(control.CodeThroughputLimit, "ProvisionedThroughputInMibps %v is above the limit: give 1 to %d", rate, maxProvisioned)
 	}
 	return rate
 }
@@ -120,7 +123,7 @@ func (o *members) tags(name string) []control.Tag {
 		tags = append(tags, tag)
 	}
 	if len(tags) > control.MaxTags {
-		o.fail("%s has %d tags: at most %d are possible", name, len(tags), control.MaxTags)
+		o.fail("%s has %d tags: give at most %d", name, len(tags), control.MaxTags)
 	}
 	return tags
 }

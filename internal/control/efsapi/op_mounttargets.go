@@ -27,12 +27,8 @@ func parseCreateMountTarget(body []byte) (req control.CreateMountTargetRequest, 
 	req.FileSystemID = o.text("FileSystemId", ruleFS.needed())
 	req.SubnetID = o.text("SubnetId", ruleSubnet.needed())
 	req.IPAddress = o.text("IpAddress", ruleIP)
-	if t := o.text("IpAddressType", ruleAddressType); t != "" && t != "IPV4_ONLY" {
-		o.fail("IpAddressType %s is not offered by this release of Holdfast: mount targets have IPv4 addresses; leave it out", t)
-	}
-	if o.text("Ipv6Address", ruleAny) != "" {
-		o.fail("Ipv6Address is not offered by this release of Holdfast: mount targets have IPv4 addresses; leave it out")
-	}
+	req.IPAddressType = o.text("IpAddressType", ruleAddressType)
+	req.IPv6Address = o.text("Ipv6Address", ruleIPv6)
 	req.SecurityGroups = o.securityGroups()
 	return req, o.done()
 }

@@ -30,7 +30,7 @@ func parseCreateReplication(body []byte) (dest control.DestinationRequest, err e
 	o := &members{m: m}
 	list, _ := o.objects("Destinations")
 	if len(list) != 1 {
-		o.fail("Destinations must be an array of exactly one destination, not %d", len(list))
+		o.fail("Destinations has %d destinations: give an array of exactly one", len(list))
 	}
 	if err := o.done(); err != nil {
 		return dest, err
@@ -39,10 +39,10 @@ func parseCreateReplication(body []byte) (dest control.DestinationRequest, err e
 	dest.Region = d.text("Region", ruleRegion)
 	dest.FileSystemID = d.text("FileSystemId", ruleFS)
 	dest.KMSKey = d.text("KmsKeyId", ruleKMSKey)
-	if d.text("RoleArn", ruleAny) != "" {
+	if d.text("RoleArn", ruleRole) != "" {
 		d.fail("RoleArn is not offered by this release of Holdfast, which replicates within one account: leave it out")
 	}
-	if zone := d.text("AvailabilityZoneName", ruleAny); zone != "" && d.err == nil {
+	if zone := d.text("AvailabilityZoneName", ruleZone); zone != "" && d.err == nil {
 		d.err = &control.Error{Code: control.CodeUnsupportedZone,
 			Message: "One Zone file systems are not offered by this release of Holdfast: leave AvailabilityZoneName out"}
 	}

@@ -47,7 +47,7 @@ const maxSecurityGroups = 100
 func (o *members) securityGroups() []string {
 	groups, _ := o.texts("SecurityGroups", ruleGroup)
 	if len(groups) > maxSecurityGroups {
-		o.fail("SecurityGroups has %d ids: at most %d are possible", len(groups), maxSecurityGroups)
+		o.fail("SecurityGroups has %d ids: give at most %d", len(groups), maxSecurityGroups)
 	}
 	return groups
 }

@@ -2,6 +2,7 @@ package efsapi
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/holdfast-fs/holdfast/internal/control"
 )
@@ -64,10 +65,10 @@ func parseLifecycle(body []byte) error {
 	o := &members{m: m}
 	list, given := o.objects("LifecyclePolicies")
 	if !given {
-		o.fail("LifecyclePolicies is required: an array, empty for no transitions")
+		o.fail("LifecyclePolicies is required: give an array, empty for no transitions")
 	}
 	if len(list) > maxLifecyclePolicies {
-		o.fail("LifecyclePolicies has %d policies: at most %d are possible", len(list), maxLifecyclePolicies)
+		o.fail("LifecyclePolicies has %d policies: give at most %d", len(list), maxLifecyclePolicies)
 	}
 	seen := map[string]bool{}
 	for _, p := range list {
@@ -94,7 +95,7 @@ func parseTransition(p *members, seen map[string]bool) error {
 		seen[t.name] = true
 	}
 	if given != 1 {
-		p.fail("%shas %d transitions: give exactly one in each policy", p.path, given)
+		p.fail("%s has %d transitions: give exactly one in each policy", strings.TrimSuffix(p.path, "."), given)
 	}
 	return p.done()
 }
@@ -134,7 +135,7 @@ func parseBackup(body []byte) error {
 	o := &members{m: m}
 	p, given := o.object("BackupPolicy")
 	if !given {
-		o.fail("BackupPolicy is required: {\"Status\": \"DISABLED\"}")
+		o.fail("BackupPolicy is required: give {\"Status\": \"DISABLED\"}")
 	}
 	if err := o.done(); err != nil {
 		return err
@@ -186,7 +187,7 @@ func (h *handler) putPreferences(_ *http.Request, body []byte) (any, error) {
 
 // describePreferences is a GET with a body: its page members have no place in
 // the query (contract §1).
-func (h *handler) describePreferences(r *http.Request, body []byte) (any, error) {
+func (h *handler) describePreferences(_ *http.Request, body []byte) (any, error) {
 	m, err := decodeObject(body)
 	if err != nil {
 		return nil, err
@@ -195,9 +196,6 @@ func (h *handler) describePreferences(r *http.Request, body []byte) (any, error)
 	o.text("NextToken", rulePage)
 	o.integer("MaxResults", 1, maxInt32)
 	if err := o.done(); err != nil {
-		return nil, err
-	}
-	if err := queryOf(r).done(); err != nil {
 		return nil, err
 	}
 	return longIDs(), nil

@@ -25,7 +25,7 @@ func parseTags(body []byte) ([]control.Tag, error) {
 	}
 	o := &members{m: m}
 	if m["Tags"] == nil {
-		o.fail("Tags is required: an array of {Key, Value}")
+		o.fail("Tags is required: give an array of {Key, Value}")
 	}
 	tags := o.tags("Tags")
 	return tags, o.done()
@@ -36,14 +36,9 @@ func (h *handler) untagResource(r *http.Request, _ []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := queryOf(r)
-	q.known = append(q.known, "tagKeys")
-	if err := q.done(); err != nil {
-		return nil, err
-	}
-	keys := q.values["tagKeys"]
+	keys := r.URL.Query()["tagKeys"]
 	if len(keys) < 1 || len(keys) > control.MaxTags {
-		return nil, badRequest("tagKeys must be given 1 to %d times, not %d", control.MaxTags, len(keys))
+		return nil, badRequest("the parameter tagKeys is given %d times: give it 1 to %d times, once for each key", len(keys), control.MaxTags)
 	}
 	for _, k := range keys {
 		if err := checkTagKey("tagKeys", k); err != nil {
@@ -110,7 +105,7 @@ func parseTagKeys(body []byte) ([]string, error) {
 	o := &members{m: m}
 	keys, _ := o.texts("TagKeys", ruleTagKey)
 	if len(keys) < 1 || len(keys) > control.MaxTags {
-		o.fail("TagKeys must have 1 to %d keys, not %d", control.MaxTags, len(keys))
+		o.fail("TagKeys has %d keys: give 1 to %d", len(keys), control.MaxTags)
 	}
 	for i, k := range keys {
 		if err := checkTagKey("TagKeys["+itoa(i)+"]", k); err != nil && o.err == nil {

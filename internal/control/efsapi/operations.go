@@ -1,6 +1,11 @@
 package efsapi
 
-import "net/http"
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
 
 // Role is what a credential may do.
 type Role string
@@ -28,6 +33,41 @@ type operation struct {
 	path   string // pattern of http.ServeMux, after the prefix
 	status int    // of success
 	do     func(r *http.Request, body []byte) (any, error)
+	in     input
+}
+
+// input is where an operation's members travel, those of the path aside.
+type input struct {
+	body  bool
+	query []string
+}
+
+var (
+	pathOnly = input{}
+	inBody   = input{body: true}
+)
+
+func inQuery(names ...string) input { return input{query: names} }
+
+// check refuses what the operation would not look at: a member that is spelt
+// wrong, or travels in the wrong place, must not be skipped in silence.
+func (in input) check(r *http.Request, body []byte) error {
+	for _, name := range slices.Sorted(maps.Keys(r.URL.Query())) {
+		switch {
+		case slices.Contains(in.query, name):
+		case len(in.query) == 0:
+			return badRequest("the parameter %.60q is not known to this operation, which takes none in the query: leave it out, or give it in the body", name)
+		default:
+			return badRequest("the parameter %.60q is not known to this operation: leave it out, or give one of %s", name, strings.Join(in.query, ", "))
+		}
+	}
+	if in.body {
+		return nil
+	}
+	if m, err := decodeObject(body); err != nil || len(m) > 0 {
+		return badRequest("this operation takes no body: send none, and give its members in the path and the query")
+	}
+	return nil
 }
 
 const (
@@ -51,43 +91,43 @@ func (h *handler) operations() []operation {
 		empty    = http.StatusNoContent
 	)
 	return []operation{
-		{"CreateFileSystem", RoleOperator, "POST", "/file-systems", created, h.createFileSystem},
-		{"DescribeFileSystems", RoleReadOnly, "GET", "/file-systems", ok, h.describeFileSystems},
-		{"UpdateFileSystem", RoleOperator, "PUT", fsPath, accepted, h.updateFileSystem},
-		{"UpdateFileSystemProtection", RoleOperator, "PUT", fsPath + "/protection", ok, h.updateProtection},
-		{"DeleteFileSystem", RoleAdmin, "DELETE", fsPath, empty, h.deleteFileSystem},
+		{"CreateFileSystem", RoleOperator, "POST", "/file-systems", created, h.createFileSystem, inBody},
+		{"DescribeFileSystems", RoleReadOnly, "GET", "/file-systems", ok, h.describeFileSystems, inQuery("MaxItems", "Marker", "CreationToken", "FileSystemId")},
+		{"UpdateFileSystem", RoleOperator, "PUT", fsPath, accepted, h.updateFileSystem, inBody},
+		{"UpdateFileSystemProtection", RoleOperator, "PUT", fsPath + "/protection", ok, h.updateProtection, inBody},
+		{"DeleteFileSystem", RoleAdmin, "DELETE", fsPath, empty, h.deleteFileSystem, pathOnly},
 
-		{"CreateReplicationConfiguration", RoleOperator, "POST", replicationPath, ok, h.createReplication},
-		{"DescribeReplicationConfigurations", RoleReadOnly, "GET", "/file-systems/replication-configurations", ok, h.describeReplications},
-		{"DeleteReplicationConfiguration", RoleOperator, "DELETE", replicationPath, empty, h.deleteReplication},
+		{"CreateReplicationConfiguration", RoleOperator, "POST", replicationPath, ok, h.createReplication, inBody},
+		{"DescribeReplicationConfigurations", RoleReadOnly, "GET", "/file-systems/replication-configurations", ok, h.describeReplications, inQuery("FileSystemId", "NextToken", "MaxResults")},
+		{"DeleteReplicationConfiguration", RoleOperator, "DELETE", replicationPath, empty, h.deleteReplication, inQuery("deletionMode")},
 
-		{"CreateMountTarget", RoleOperator, "POST", "/mount-targets", ok, h.createMountTarget},
-		{"DescribeMountTargets", RoleReadOnly, "GET", "/mount-targets", ok, h.describeMountTargets},
-		{"DeleteMountTarget", RoleOperator, "DELETE", "/mount-targets/{MountTargetId}", empty, h.deleteMountTarget},
-		{"DescribeMountTargetSecurityGroups", RoleReadOnly, "GET", groupsPath, ok, h.describeSecurityGroups},
-		{"ModifyMountTargetSecurityGroups", RoleOperator, "PUT", groupsPath, empty, h.modifySecurityGroups},
+		{"CreateMountTarget", RoleOperator, "POST", "/mount-targets", ok, h.createMountTarget, inBody},
+		{"DescribeMountTargets", RoleReadOnly, "GET", "/mount-targets", ok, h.describeMountTargets, inQuery("MaxItems", "Marker", "FileSystemId", "MountTargetId", "AccessPointId")},
+		{"DeleteMountTarget", RoleOperator, "DELETE", "/mount-targets/{MountTargetId}", empty, h.deleteMountTarget, pathOnly},
+		{"DescribeMountTargetSecurityGroups", RoleReadOnly, "GET", groupsPath, ok, h.describeSecurityGroups, pathOnly},
+		{"ModifyMountTargetSecurityGroups", RoleOperator, "PUT", groupsPath, empty, h.modifySecurityGroups, inBody},
 
-		{"CreateAccessPoint", RoleOperator, "POST", "/access-points", ok, h.createAccessPoint},
-		{"DescribeAccessPoints", RoleReadOnly, "GET", "/access-points", ok, h.describeAccessPoints},
-		{"DeleteAccessPoint", RoleOperator, "DELETE", "/access-points/{AccessPointId}", empty, h.deleteAccessPoint},
+		{"CreateAccessPoint", RoleOperator, "POST", "/access-points", ok, h.createAccessPoint, inBody},
+		{"DescribeAccessPoints", RoleReadOnly, "GET", "/access-points", ok, h.describeAccessPoints, inQuery("MaxResults", "NextToken", "AccessPointId", "FileSystemId")},
+		{"DeleteAccessPoint", RoleOperator, "DELETE", "/access-points/{AccessPointId}", empty, h.deleteAccessPoint, pathOnly},
 
-		{"PutFileSystemPolicy", RoleAdmin, "PUT", policyPath, ok, h.putPolicy},
-		{"DescribeFileSystemPolicy", RoleReadOnly, "GET", policyPath, ok, h.describePolicy},
-		{"DeleteFileSystemPolicy", RoleAdmin, "DELETE", policyPath, ok, h.deletePolicy},
-		{"PutLifecycleConfiguration", RoleOperator, "PUT", lifecyclePath, ok, h.putLifecycle},
-		{"DescribeLifecycleConfiguration", RoleReadOnly, "GET", lifecyclePath, ok, h.describeLifecycle},
-		{"PutBackupPolicy", RoleOperator, "PUT", backupPath, ok, h.putBackup},
-		{"DescribeBackupPolicy", RoleReadOnly, "GET", backupPath, ok, h.describeBackup},
+		{"PutFileSystemPolicy", RoleAdmin, "PUT", policyPath, ok, h.putPolicy, inBody},
+		{"DescribeFileSystemPolicy", RoleReadOnly, "GET", policyPath, ok, h.describePolicy, pathOnly},
+		{"DeleteFileSystemPolicy", RoleAdmin, "DELETE", policyPath, ok, h.deletePolicy, pathOnly},
+		{"PutLifecycleConfiguration", RoleOperator, "PUT", lifecyclePath, ok, h.putLifecycle, inBody},
+		{"DescribeLifecycleConfiguration", RoleReadOnly, "GET", lifecyclePath, ok, h.describeLifecycle, pathOnly},
+		{"PutBackupPolicy", RoleOperator, "PUT", backupPath, ok, h.putBackup, inBody},
+		{"DescribeBackupPolicy", RoleReadOnly, "GET", backupPath, ok, h.describeBackup, pathOnly},
 
-		{"TagResource", RoleOperator, "POST", tagsPath, ok, h.tagResource},
-		{"UntagResource", RoleOperator, "DELETE", tagsPath, ok, h.untagResource},
-		{"ListTagsForResource", RoleReadOnly, "GET", tagsPath, ok, h.listTags},
-		{"CreateTags", RoleOperator, "POST", "/create-tags/{FileSystemId}", empty, h.createTags},
-		{"DeleteTags", RoleOperator, "POST", "/delete-tags/{FileSystemId}", empty, h.deleteTags},
-		{"DescribeTags", RoleReadOnly, "GET", "/tags/{FileSystemId}", ok, h.describeTags},
-		{"DescribeTags", RoleReadOnly, "GET", "/tags/{FileSystemId}/{$}", ok, h.describeTags},
+		{"TagResource", RoleOperator, "POST", tagsPath, ok, h.tagResource, inBody},
+		{"UntagResource", RoleOperator, "DELETE", tagsPath, ok, h.untagResource, inQuery("tagKeys")},
+		{"ListTagsForResource", RoleReadOnly, "GET", tagsPath, ok, h.listTags, inQuery("MaxResults", "NextToken")},
+		{"CreateTags", RoleOperator, "POST", "/create-tags/{FileSystemId}", empty, h.createTags, inBody},
+		{"DeleteTags", RoleOperator, "POST", "/delete-tags/{FileSystemId}", empty, h.deleteTags, inBody},
+		{"DescribeTags", RoleReadOnly, "GET", "/tags/{FileSystemId}", ok, h.describeTags, inQuery("MaxItems", "Marker")},
+		{"DescribeTags", RoleReadOnly, "GET", "/tags/{FileSystemId}/{$}", ok, h.describeTags, inQuery("MaxItems", "Marker")},
 
-		{"PutAccountPreferences", RoleAdmin, "PUT", preferencesPath, ok, h.putPreferences},
-		{"DescribeAccountPreferences", RoleReadOnly, "GET", preferencesPath, ok, h.describePreferences},
+		{"PutAccountPreferences", RoleAdmin, "PUT", preferencesPath, ok, h.putPreferences, inBody},
+		{"DescribeAccountPreferences", RoleReadOnly, "GET", preferencesPath, ok, h.describePreferences, inBody},
 	}
 }

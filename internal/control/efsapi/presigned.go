@@ -35,7 +35,7 @@ func parsePresigned(query url.Values) (*authorization, error) {
 	parts := map[string]string{"Credential": query.Get("X-Amz-Credential"), "SignedHeaders": query.Get("X-Amz-SignedHeaders"), "Signature": query.Get(querySignature)}
 	for name, v := range parts {
 		if v == "" {
-			return nil, denied("IncompleteSignatureException", "the query needs the parameter X-Amz-%s", name)
+			return nil, denied("IncompleteSignatureException", "the query has no parameter X-Amz-%s: sign anew", name)
 		}
 	}
 	auth, err := buildAuthorization(parts)
@@ -45,7 +45,7 @@ func parsePresigned(query url.Values) (*authorization, error) {
 	seconds, err := strconv.ParseInt(query.Get(queryExpires), 10, 32)
 	auth.expires = time.Duration(seconds) * time.Second
 	if err != nil || seconds < 1 || auth.expires > maxExpires {
-		return nil, denied("IncompleteSignatureException", "%s %.20q must be a number of seconds from 1 to %d", queryExpires, query.Get(queryExpires), int(maxExpires.Seconds()))
+		return nil, denied("IncompleteSignatureException", "%s %.20q is not valid: give a number of seconds from 1 to %d", queryExpires, query.Get(queryExpires), int(maxExpires.Seconds()))
 	}
 	auth.query, auth.stamp, auth.token = true, query.Get("X-Amz-Date"), query.Get("X-Amz-Security-Token")
 	return auth, nil

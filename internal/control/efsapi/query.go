@@ -10,7 +10,6 @@ import (
 // query reads the parameters of a request. The first problem sticks.
 type query struct {
 	values url.Values
-	known  []string
 	err    error
 }
 
@@ -24,13 +23,12 @@ func (q *query) fail(format string, args ...any) {
 
 // text reads a parameter; "" when it is absent.
 func (q *query) text(name string, rule *textRule) string {
-	q.known = append(q.known, name)
 	all, given := q.values[name]
 	if !given {
 		return ""
 	}
 	if len(all) > 1 {
-		q.fail("the parameter %s is given %d times", name, len(all))
+		q.fail("the parameter %s is given %d times: give it once", name, len(all))
 		return ""
 	}
 	if err := rule.check(name, all[0]); err != nil && q.err == nil {
@@ -48,7 +46,7 @@ func (q *query) limit(name string) int {
 	if s == "" {
 		return pageSize
 	}
-	n, err := strconv.ParseInt(s, 10, 32)
+	n, err := strconv.ParseUint(s, 10, 31) // no sign
 	if err != nil || n < 1 {
 		q.fail("%s %.20q is not valid: give a number from 1 to 2147483647", name, s)
 		return pageSize
@@ -56,14 +54,7 @@ func (q *query) limit(name string) int {
 	return min(int(n), pageSize)
 }
 
-func (q *query) done() error {
-	for name := range q.values {
-		if !slices.Contains(q.known, name) {
-			q.fail("the parameter %.60q is not known to this operation", name)
-		}
-	}
-	return q.err
-}
+func (q *query) done() error { return q.err }
 
 // page cuts the part after the token out of items, which are sorted by key. The
 // token is the key of the last item of the page before, so that items that come

@@ -93,7 +93,8 @@ type mountTargetShape struct {
 	FileSystemID         string `json:"FileSystemId"`
 	SubnetID             string `json:"SubnetId"`
 	LifeCycleState       string
-	IPAddress            string `json:"IpAddress"`
+	IPAddress            string `json:"IpAddress,omitempty"`
+	IPv6Address          string `json:"Ipv6Address,omitempty"`
 	NetworkInterfaceID   string `json:"NetworkInterfaceId"`
 	AvailabilityZoneID   string `json:"AvailabilityZoneId,omitempty"`
 	AvailabilityZoneName string `json:",omitempty"`
@@ -103,7 +104,7 @@ type mountTargetShape struct {
 func mountTargetShapeOf(d control.MountTargetDescription) mountTargetShape {
 	return mountTargetShape{
 		OwnerID: d.OwnerID, MountTargetID: d.ID, FileSystemID: d.FileSystemID, SubnetID: d.SubnetID,
-		LifeCycleState: string(d.State), IPAddress: d.IPAddress, NetworkInterfaceID: d.InterfaceID,
+		LifeCycleState: string(d.State), IPAddress: d.IPAddress, IPv6Address: d.IPv6Address, NetworkInterfaceID: d.InterfaceID,
 		AvailabilityZoneID: d.Subnet.AvailabilityZoneID, AvailabilityZoneName: d.Subnet.AvailabilityZone, VpcID: d.Subnet.VPCID,
 	}
 }

@@ -54,7 +54,7 @@ var signedHeadersForm = regexp.MustCompile(`^[a-z0-9-]+(;[a-z0-9-]+)*$`)
 //	AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=a;b, Signature=hex
 func parseAuthorization(header string) (*authorization, error) {
 	if len(header) > maxAuthBytes {
-		return nil, denied("IncompleteSignatureException", "the Authorization header is longer than %d bytes", maxAuthBytes)
+		return nil, denied("IncompleteSignatureException", "the Authorization header is longer than %d bytes: sign fewer headers", maxAuthBytes)
 	}
 	scheme, rest, _ := strings.Cut(header, " ")
 	if scheme != algorithm {
@@ -64,13 +64,13 @@ func parseAuthorization(header string) (*authorization, error) {
 	for p := range strings.SplitSeq(rest, ",") {
 		k, v, ok := strings.Cut(strings.TrimSpace(p), "=")
 		if _, twice := parts[k]; !ok || twice {
-			return nil, denied("IncompleteSignatureException", "the Authorization header has a part %.60q that is not a single key=value", p)
+			return nil, denied("IncompleteSignatureException", "the Authorization header has a part %.60q that is not a single key=value: give Credential, SignedHeaders and Signature", p)
 		}
 		parts[k] = v
 	}
 	for _, k := range []string{"Credential", "SignedHeaders", "Signature"} {
 		if parts[k] == "" {
-			return nil, denied("IncompleteSignatureException", "Authorization header requires '%s' parameter.", k)
+			return nil, denied("IncompleteSignatureException", "Authorization header requires '%s' parameter: give Credential, SignedHeaders and Signature.", k)
 		}
 	}
 	return buildAuthorization(parts)
@@ -79,18 +79,18 @@ func parseAuthorization(header string) (*authorization, error) {
 func buildAuthorization(parts map[string]string) (*authorization, error) {
 	scope := strings.Split(parts["Credential"], "/")
 	if len(scope) != 5 || scope[0] == "" || scope[4] != terminator {
-		return nil, denied("IncompleteSignatureException", "Credential %.140q must be KEY/DATE/REGION/%s/%s", parts["Credential"], signingName, terminator)
+		return nil, denied("IncompleteSignatureException", "Credential %.140q is not valid: give KEY/DATE/REGION/%s/%s", parts["Credential"], signingName, terminator)
 	}
 	signature, err := hex.DecodeString(parts["Signature"])
 	if err != nil || len(signature) != sha256.Size {
-		return nil, denied("IncompleteSignatureException", "Signature must be %d hex digits", 2*sha256.Size)
+		return nil, denied("IncompleteSignatureException", "Signature is not valid: give %d hex digits", 2*sha256.Size)
 	}
 	if !signedHeadersForm.MatchString(parts["SignedHeaders"]) {
-		return nil, denied("IncompleteSignatureException", "SignedHeaders must be names in lower case, separated by ';'")
+		return nil, denied("IncompleteSignatureException", "SignedHeaders is not valid: give names in lower case, separated by ';'")
 	}
 	names := strings.Split(parts["SignedHeaders"], ";")
 	if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
-		return nil, denied("IncompleteSignatureException", "SignedHeaders must be sorted and without repetition")
+		return nil, denied("IncompleteSignatureException", "SignedHeaders is not valid: give the names sorted and each once")
 	}
 	return &authorization{accessKey: scope[0], date: scope[1], region: scope[2], service: scope[3],
 		signedHeaders: names, signature: signature}, nil
@@ -116,22 +116,25 @@ func (h *handler) authorizationOf(r *http.Request) (*authorization, error) {
 	return auth, nil
 }
 
-// verify says why a request is not from somebody who has a key, or nil.
-func (h *handler) verify(r *http.Request, body []byte) error {
+// identify finds who claims to have signed, before the body is looked at: a
+// stranger's is not even read. Whether the claim is true is for verify.
+func (h *handler) identify(r *http.Request) (*authorization, Credential, error) {
 	auth, err := h.authorizationOf(r)
 	if err != nil {
-		return err
+		return nil, Credential{}, err
 	}
 	cred, known := h.keys[auth.accessKey]
 	if !known {
-		return denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %.40q is not in the configuration of region %s", auth.accessKey, h.cfg.Region)
+		return nil, cred, denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %.40q is not in the configuration of region %s; use one of api.credentials", auth.accessKey, h.cfg.Region)
 	}
 	if err := checkToken(cred, auth.token); err != nil {
-		return err
+		return nil, cred, err
 	}
-	if err := h.checkScope(r, auth); err != nil {
-		return err
-	}
+	return auth, cred, h.checkScope(r, auth)
+}
+
+// verify says why a request is not from somebody who has a key, or nil.
+func (h *handler) verify(r *http.Request, body []byte, auth *authorization, cred Credential) error {
 	for _, order := range queryOrders {
 		want, err := signatureOf(r, body, auth, cred.SecretKey, order)
 		if err != nil {
@@ -157,7 +160,7 @@ func checkToken(cred Credential, token string) error {
 	case cred.SessionToken == "":
 		return denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %s has no session token in the configuration; use it without AWS_SESSION_TOKEN", cred.AccessKey)
 	}
-	return denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %s needs the session token of the configuration (AWS_SESSION_TOKEN)", cred.AccessKey)
+	return denied("UnrecognizedClientException", "The security token included in the request is invalid: access key %s has a session token in the configuration; give it (AWS_SESSION_TOKEN)", cred.AccessKey)
 }
 
 // service is the signing name that a request must have.
@@ -174,7 +177,7 @@ func (h *handler) checkScope(r *http.Request, auth *authorization) error {
 		return denied("InvalidSignatureException", "Credential should be scoped to a valid region, not '%.40s': this endpoint serves %s; set AWS_DEFAULT_REGION or --region to it", auth.region, h.cfg.Region)
 	}
 	if want := h.service(r); auth.service != want {
-		return denied("InvalidSignatureException", "Credential should be scoped to correct service: '%s', not '%.40s'", want, auth.service)
+		return denied("InvalidSignatureException", "Credential should be scoped to correct service: sign for '%s', not '%.40s'", want, auth.service)
 	}
 	needed := []string{"host", "x-amz-date"}
 	if auth.query {
@@ -182,7 +185,7 @@ func (h *handler) checkScope(r *http.Request, auth *authorization) error {
 	}
 	for _, name := range needed {
 		if !slices.Contains(auth.signedHeaders, name) {
-			return denied("InvalidSignatureException", "the header %s must be present and among the signed headers", name)
+			return denied("InvalidSignatureException", "the header %s is not signed: send it, and name it in SignedHeaders", name)
 		}
 	}
 	return h.checkTime(auth)
@@ -209,7 +212,7 @@ func (h *handler) meansBothRegions(r *http.Request, region string) bool {
 func (h *handler) checkTime(auth *authorization) error {
 	at, err := time.Parse(dateForm, auth.stamp)
 	if err != nil || auth.stamp[:8] != auth.date {
-		return denied("InvalidSignatureException", "x-amz-date %.40q must have the form 20060102T150405Z and the date of the credential, %.20q", auth.stamp, auth.date)
+		return denied("InvalidSignatureException", "x-amz-date %.40q is not valid: give the form 20060102T150405Z, with the date of the credential, %.20q", auth.stamp, auth.date)
 	}
 	now := h.cfg.Now().UTC()
 	if auth.query && now.Sub(at) > auth.expires {
@@ -228,7 +231,7 @@ func signatureOf(r *http.Request, body []byte, auth *authorization, secret strin
 	sum := sha256.Sum256(body)
 	payload := hex.EncodeToString(sum[:])
 	if claimed := r.Header.Get("X-Amz-Content-Sha256"); claimed != "" && claimed != payload {
-		return nil, denied("InvalidSignatureException", "x-amz-content-sha256 is not the hash of the body")
+		return nil, denied("InvalidSignatureException", "x-amz-content-sha256 is %.64q, not the SHA-256 of the body (%s): sign the body; UNSIGNED-PAYLOAD is for S3 only", claimed, payload)
 	}
 	canonical, err := canonicalRequest(r, auth.signedHeaders, payload, order)
 	if err != nil {

@@ -37,7 +37,7 @@ func readConditions(at string, m map[string]any) ([]condition, error) {
 	at += ".Condition"
 	ops, ok := v.(map[string]any)
 	if !ok {
-		return nil, invalid("%s must be an object: {operator: {key: values}}", at)
+		return nil, invalid("%s must be an object: give {operator: {key: values}}", at)
 	}
 	var all []condition
 	for _, name := range slices.Sorted(maps.Keys(ops)) {
@@ -52,25 +52,25 @@ func readConditions(at string, m map[string]any) ([]condition, error) {
 
 func readOperator(at, name string, v any) ([]condition, error) {
 	if strings.HasPrefix(name, "ForAllValues:") || strings.HasPrefix(name, "ForAnyValue:") {
-		return nil, invalid("%s: %.60s is for keys with several values, and none of a client's has", at, name)
+		return nil, invalid("%s: %.60s is for keys with several values, and none of a client's has: use the operator without it", at, name)
 	}
 	base, ifExists := strings.CutSuffix(name, suffixIfExists)
 	op, ok := operators[base]
 	if !ok || ifExists && op.null {
-		return nil, invalid("%s: the operator %.60q is not known; there are %s, most of them also with IfExists", at, name, operatorNames())
+		return nil, invalid("%s: the operator %.60q is not known: use one of %s, most of them also with IfExists", at, name, operatorNames())
 	}
 	m, ok := v.(map[string]any)
 	if !ok || len(m) == 0 {
-		return nil, invalid("%s.%s must be an object: {key: values}", at, name)
+		return nil, invalid("%s.%s must be an object: give {key: values}", at, name)
 	}
 	var all []condition
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		c := condition{op: op, ifExists: ifExists}
 		if c.key, ok = keys[lower(k)]; !ok {
-			return nil, invalid("%s.%s: the key %.100q is not known; there are %s", at, name, k, keyNames())
+			return nil, invalid("%s.%s: the key %.100q is not known: use one of %s", at, name, k, keyNames())
 		}
 		if !slices.Contains(op.kinds, c.key.kind) {
-			return nil, invalid("%s.%s: the operator cannot be used with %s", at, name, c.key.name)
+			return nil, invalid("%s.%s: the operator cannot be used with %s: use one for its type", at, name, c.key.name)
 		}
 		list, err := scalars(at+"."+name+"."+k, m[k])
 		if err != nil {

@@ -1,13 +1,12 @@
 package policy
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/holdfast-fs/holdfast/internal/control/strictjson"
 )
 
 // Error says why a document is no policy.
@@ -19,84 +18,17 @@ func invalid(format string, args ...any) *Error { return &Error{fmt.Sprintf(form
 
 func where(before string, i int, after string) string { return before + strconv.Itoa(i) + after }
 
-// maxDepth bounds the nesting of a document: a condition's values are on the
-// sixth level.
-const maxDepth = 8
+// limits of a document: EFS's 20,000 characters, each of at most 4 bytes; a
+// condition's values are on the sixth level.
+var limits = strictjson.Limits{Bytes: 4 * 20000, Depth: 8}
 
-// decode reads a JSON object. encoding/json alone would take the last of two
-// equal members; a policy must mean one thing only.
+// decode reads a JSON object.
 func decode(text string) (map[string]any, error) {
-	if !utf8.ValidString(text) {
-		return nil, invalid("the policy is not valid UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader([]byte(text)))
-	d.UseNumber()
-	v, err := decodeValue(d, 0)
+	m, err := strictjson.Object([]byte(text), limits)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, invalid("the policy has more than one JSON value")
-	}
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, invalid("the policy must be a JSON object")
+		return nil, invalid("the policy %s", err)
 	}
 	return m, nil
-}
-
-func decodeValue(d *json.Decoder, depth int) (any, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, invalid("the policy is not JSON: %s", err)
-	}
-	delim, nested := t.(json.Delim)
-	switch {
-	case !nested:
-		return t, nil
-	case depth >= maxDepth:
-		return nil, invalid("the policy is nested deeper than %d levels", maxDepth)
-	case delim == '[':
-		return decodeList(d, depth)
-	}
-	return decodeMembers(d, depth)
-}
-
-func decodeList(d *json.Decoder, depth int) (any, error) {
-	list := []any{}
-	for d.More() {
-		v, err := decodeValue(d, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, closing(d)
-}
-
-func decodeMembers(d *json.Decoder, depth int) (any, error) {
-	m := map[string]any{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return nil, invalid("the policy is not JSON: %s", err)
-		}
-		name, _ := t.(string)
-		if _, twice := m[name]; twice {
-			return nil, invalid("the member %.60q is given twice", name)
-		}
-		if m[name], err = decodeValue(d, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	return m, closing(d)
-}
-
-func closing(d *json.Decoder) error {
-	if _, err := d.Token(); err != nil {
-		return invalid("the policy is not JSON: %s", err)
-	}
-	return nil
 }
 
 // texts reads a string, or an array of at least one.
@@ -106,16 +38,16 @@ func texts(at string, v any) ([]string, error) {
 		list = []any{v}
 	}
 	if len(list) == 0 {
-		return nil, invalid("%s must not be empty", at)
+		return nil, invalid("%s must not be empty: give at least one", at)
 	}
 	var all []string
 	for _, v := range list {
 		s, ok := v.(string)
 		switch {
 		case !ok:
-			return nil, invalid("%s must be a string or an array of strings", at)
+			return nil, invalid("%s is no text: give a string or an array of strings", at)
 		case strings.Contains(s, "${"):
-			return nil, invalid("%s %.100q: policy variables are not offered by this release of Holdfast", at, s)
+			return nil, invalid("%s %.100q: policy variables are not offered by this release of Holdfast: write the value", at, s)
 		}
 		all = append(all, s)
 	}

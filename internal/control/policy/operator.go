@@ -60,7 +60,7 @@ func likeARN(have string, want value) bool   { return globARN(want.text, have) }
 
 func readARN(s string) (value, error) {
 	if n := len(strings.SplitN(s, ":", arnParts)); n != arnParts {
-		return value{}, fmt.Errorf("%.100q is no ARN, nor a pattern of one: it needs 6 parts with colons between them", s)
+		return value{}, fmt.Errorf("%.100q is no ARN, nor a pattern of one: give 6 parts with colons between them", s)
 	}
 	return value{text: s}, nil
 }
@@ -68,7 +68,7 @@ func readARN(s string) (value, error) {
 func readBool(s string) (value, error) {
 	s = lower(s)
 	if s != "true" && s != "false" {
-		return value{}, fmt.Errorf("%.40q must be true or false", s)
+		return value{}, fmt.Errorf("%.40q is no boolean: give true or false", s)
 	}
 	return value{text: s}, nil
 }
@@ -85,7 +85,7 @@ func readNetwork(s string) (value, error) {
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return value{}, fmt.Errorf("%.60q is neither an address nor a network such as 10.0.0.0/8", s)
+		return value{}, fmt.Errorf("%.60q is neither an address nor a network: give one such as 10.0.0.0/8", s)
 	}
 	return value{network: p.Masked()}, nil
 }

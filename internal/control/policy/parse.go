@@ -26,11 +26,11 @@ func Parse(text, resource string) (*Policy, error) {
 		return nil, err
 	}
 	if v, given := m["Version"]; given && v != "2012-10-17" && v != "2008-10-17" {
-		return nil, invalid(`Version must be "2012-10-17" or "2008-10-17"`)
+		return nil, invalid(`Version must be a known one: give "2012-10-17" or "2008-10-17"`)
 	}
 	if id, given := m["Id"]; given {
 		if _, ok := id.(string); !ok {
-			return nil, invalid("Id must be a string")
+			return nil, invalid("Id must be a string: give one, or leave it out")
 		}
 	}
 	return readStatements(m["Statement"], resource)
@@ -42,10 +42,10 @@ func readStatements(v any, resource string) (*Policy, error) {
 		list, ok = []any{one}, true
 	}
 	if !ok || len(list) == 0 {
-		return nil, invalid("Statement is required: an object, or an array of at least one")
+		return nil, invalid("Statement is required: give an object, or an array of at least one")
 	}
 	if len(list) > MaxStatements {
-		return nil, invalid("Statement has %d statements: at most %d are possible", len(list), MaxStatements)
+		return nil, invalid("Statement has %d statements: give at most %d", len(list), MaxStatements)
 	}
 	p := &Policy{}
 	sids := map[string]bool{}
@@ -53,7 +53,7 @@ func readStatements(v any, resource string) (*Policy, error) {
 		m, ok := v.(map[string]any)
 		at := where("Statement[", i, "]")
 		if !ok {
-			return nil, invalid("%s must be an object", at)
+			return nil, invalid("%s must be an object: give one with Effect, Principal and Action", at)
 		}
 		s, err := readStatement(at, m, resource)
 		if err != nil {
@@ -78,7 +78,7 @@ func readStatement(at string, m map[string]any, resource string) (s statement, e
 	}
 	if sid, given := m["Sid"]; given {
 		if text, ok := sid.(string); !ok || !sidForm.MatchString(text) {
-			return s, invalid("%s.Sid must be a string of letters, digits, spaces, - and _", at)
+			return s, invalid("%s.Sid must be a string of letters, digits, spaces, - and _: give one, or leave it out", at)
 		}
 	}
 	switch m["Effect"] {
@@ -86,7 +86,7 @@ func readStatement(at string, m map[string]any, resource string) (s statement, e
 		s.allow = true
 	case "Deny":
 	default:
-		return s, invalid(`%s.Effect must be "Allow" or "Deny"`, at)
+		return s, invalid(`%s.Effect must be known: give "Allow" or "Deny"`, at)
 	}
 	if s.principals, err = readWhom(at, m, s.allow); err != nil {
 		return s, err
@@ -106,7 +106,7 @@ func readWhom(at string, m map[string]any, allow bool) (p principals, err error)
 	others, but := m["NotPrincipal"]
 	switch {
 	case given == but:
-		return p, invalid("%s must have exactly one of Principal and NotPrincipal", at)
+		return p, invalid("%s must have exactly one of Principal and NotPrincipal: give one", at)
 	case given:
 		return readPrincipals(at+".Principal", whom)
 	case allow:
@@ -123,7 +123,7 @@ func readActions(at string, m map[string]any) (patterns []string, not bool, err 
 	name := ".Action"
 	switch {
 	case given == not:
-		return nil, false, invalid("%s must have exactly one of Action and NotAction", at)
+		return nil, false, invalid("%s must have exactly one of Action and NotAction: give one", at)
 	case not:
 		these, name = others, ".NotAction"
 	}
@@ -134,7 +134,7 @@ func readActions(at string, m map[string]any) (patterns []string, not bool, err 
 	for _, s := range list {
 		pattern := lower(s)
 		if !slices.ContainsFunc(actions, func(a string) bool { return glob(pattern, lower(a)) }) {
-			return nil, false, invalid("%s%s %.100q is no action that a file system policy decides about here: these are %s, and patterns of them; who may call the API is decided by the roles of the credentials", at, name, s, strings.Join(actions, ", "))
+			return nil, false, invalid("%s%s %.100q is no action that a file system policy decides about here: use %s, and patterns of them; who may call the API is decided by the roles of the credentials", at, name, s, strings.Join(actions, ", "))
 		}
 		patterns = append(patterns, pattern)
 	}
@@ -162,7 +162,7 @@ func readResource(at string, m map[string]any, resource string) error {
 func known(at string, m map[string]any, names ...string) error {
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		if !slices.Contains(names, name) {
-			return invalid("%s has a member %.60q that is not known: it may have %s", at, name, strings.Join(names, ", "))
+			return invalid("%s has a member %.60q that is not known: use only %s", at, name, strings.Join(names, ", "))
 		}
 	}
 	return nil

@@ -36,11 +36,11 @@ func readPrincipals(at string, v any) (p principals, err error) {
 	}
 	m, ok := v.(map[string]any)
 	if !ok {
-		return p, invalid(`%s must be "*" or an object such as {"AWS": "*"}`, at)
+		return p, invalid(`%s must name somebody: give "*" or an object such as {"AWS": "*"}`, at)
 	}
 	for name := range m {
 		if name != "AWS" {
-			return p, invalid("%s has %.60q: only AWS principals mount file systems here", at, name)
+			return p, invalid("%s has %.60q: give only AWS, as no other principals mount file systems here", at, name)
 		}
 	}
 	list, err := texts(at+".AWS", m["AWS"])
