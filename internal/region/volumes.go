@@ -45,6 +45,8 @@ type volumeEnv struct {
 	peerURL   func(region string) (string, bool)
 	bandwidth int64
 	clean     engine.CleanOptions
+	// recordSegmentBytes is the size of record segments; 0: the journal's default.
+	recordSegmentBytes int64
 	// replicated tells whether a file system is in a replication; nil: all may be.
 	replicated func(id string) bool
 }
@@ -96,7 +98,8 @@ func newVolumes(env volumeEnv) *volumes {
 
 func (v *volumes) options(id string) engine.Options {
 	return engine.Options{FS: v.env.fs, Dir: filepath.Join(v.env.dir, id), ID: id, Region: v.env.region,
-		Now: v.env.now, Rand: v.env.rand, Logger: v.env.log, Cache: v.env.cache, Clean: v.env.clean}
+		Now: v.env.now, Rand: v.env.rand, Logger: v.env.log, Cache: v.env.cache, Clean: v.env.clean,
+		RecordSegmentBytes: v.env.recordSegmentBytes}
 }
 
 func (v *volumes) get(id string) *volume {
