@@ -213,6 +213,19 @@ func (e *Engine) Resume(r *Resting) bool {
 	return true
 }
 
+// Garbage reports whether the journal may hold so much that nobody needs, or
+// will hold it when history has grown old, that the cleaner should have a look.
+func (r *Resting) Garbage(o Options) bool {
+	return !o.Clean.Off && r.JournalBytes-int64(r.BytesUsed) > o.Clean.slack()
+}
+
+// Crowded reports whether the disk of a file system has little room left.
+func Crowded(o Options) bool {
+	var s space
+	s.init(&o)
+	return s.pressure() != roomy
+}
+
 // forgetRest removes the rest file: what it says will not be true for long. A
 // crash before the removal is durable brings it back, so nothing else may be
 // changed before: the directory is synced here, and should that fail, it is

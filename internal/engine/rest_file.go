@@ -145,11 +145,33 @@ func (r *restFile) witness(o *Options) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
+// segmentBytes is the size of the segments of a closed journal.
+func segmentBytes(o *Options, journal string) (sum int64, err error) {
+	names, err := o.FS.List(filepath.Join(o.Dir, journal))
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range names {
+		if ext := filepath.Ext(n); ext != ".rec" && ext != ".pay" {
+			continue
+		}
+		st, err := o.FS.Stat(filepath.Join(o.Dir, journal, n))
+		if err != nil {
+			return 0, err
+		}
+		sum += st.Size()
+	}
+	return sum, nil
+}
+
 func (o *Options) restPath() string { return filepath.Join(o.Dir, restName) }
 
 // writeRest is the last act of going to rest.
 func writeRest(o *Options, r *restFile) error {
 	witness, err := r.witness(o)
+	if err == nil {
+		r.JournalBytes, err = segmentBytes(o, r.journal) // what was reserved is given back now
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", restName, err)
 	}

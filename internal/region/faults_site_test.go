@@ -211,8 +211,11 @@ func (s *simSite) open() {
 
 // noteAck tells the engine what the other region holds, as a region does.
 func (s *simSite) noteAck(_, replication string, pos fs.Pos) {
-	if s.impostor == nil {
-		s.eng.PeerHolds(replication, pos.Seq)
+	s.served.Lock()
+	e, other := s.eng, s.impostor
+	s.served.Unlock()
+	if other == nil && e != nil {
+		e.PeerHolds(replication, pos.Seq)
 	}
 }
 

@@ -30,6 +30,13 @@ const (
 	// seldom than that, memory would be taken for longer than it need be.
 	restLook = 5 * time.Second
 
+	// A file system at rest is woken up for its cleaner, where its journal holds
+	// more than its files need, after cleanRested, or on a disk with little room
+	// after cleanCrowded; cleanAtOnce of them at each look.
+	cleanRested  = 24 * time.Hour
+	cleanCrowded = time.Hour
+	cleanAtOnce  = 4
+
 	// restedVersion is the version of settings that another process has left. A
 	// tree never gives it (tree.settingsPerTree).
 	restedVersion = 1
@@ -133,9 +140,10 @@ func (x *volume) noteTrouble(err error) {
 
 // rested makes the volume one at rest. Needs mu.
 func (x *volume) rested(r *engine.Resting) {
+	now := x.v.env.now()
 	x.stateMu.Lock()
 	defer x.stateMu.Unlock()
-	x.eng, x.rest = nil, r
+	x.eng, x.rest, x.used = nil, r, now
 }
 
 // putToRest closes the engine if nobody has used it for a time and nothing is
@@ -211,6 +219,31 @@ func (v *volumes) tend() {
 	}
 }
 
+// clean wakes file systems at rest whose journals should be cleaned. Before they
+// go back to rest, that is done.
+func (v *volumes) clean(ctx context.Context) {
+	now, woken := v.env.now(), 0
+	for _, x := range v.all() {
+		e, r := x.look()
+		x.looked(e)
+		if r == nil || !r.Garbage(v.options(x.id)) {
+			continue
+		}
+		x.stateMu.Lock()
+		rested := now.Sub(x.used)
+		x.stateMu.Unlock()
+		if rested < cleanCrowded || rested < cleanRested && !engine.Crowded(v.options(x.id)) {
+			continue
+		}
+		if _, err := x.use(ctx); err == nil {
+			x.done()
+		}
+		if woken++; woken == cleanAtOnce {
+			return
+		}
+	}
+}
+
 // awake are the volumes with an open engine, those that were used longest ago first.
 func (v *volumes) awake() []*volume {
 	type at struct {
@@ -254,6 +287,7 @@ func (v *volumes) all() []*volume {
 func (v *volumes) run(ctx context.Context) error {
 	for sleepFor(ctx, restLook) == nil {
 		v.tend()
+		v.clean(ctx)
 	}
 	return nil
 }

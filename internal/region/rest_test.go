@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-fs/holdfast/internal/config"
@@ -29,14 +30,27 @@ import (
 type shelf struct {
 	*testing.T
 	*volumes
-	disk  *disk.Faulty
-	clock *fstest.Clock
-	// replicated are the file systems that are in a replication.
-	inReplication sync.Map
+	disk          *disk.Faulty
+	clock         *fstest.Clock
+	inReplication sync.Map // the ids of file systems
+	sized         *sized
+	cleaning      engine.CleanOptions
+}
+
+// sized is a disk that tells its size.
+type sized struct {
+	*disk.Faulty
+	free atomic.Uint64
+}
+
+func (d *sized) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: d.free.Load(), TotalBytes: 100 << 30}, nil
 }
 
 func newShelf(t *testing.T) *shelf {
 	s := &shelf{T: t, disk: disk.NewFaulty(disk.NewMem()), clock: fstest.NewClock(simStart)}
+	s.sized, s.cleaning.Off = &sized{Faulty: s.disk}, true
+	s.sized.free.Store(50 << 30)
 	s.begin()
 	t.Cleanup(func() { _ = s.volumes.Close() }) // the test has closed them, if it looks at that
 	return s
@@ -44,9 +58,9 @@ func newShelf(t *testing.T) *shelf {
 
 // begin is a new process on the same disk.
 func (s *shelf) begin() {
-	s.volumes = newVolumes(volumeEnv{fs: s.disk, dir: "/fs", region: "here", now: s.clock.Now,
+	s.volumes = newVolumes(volumeEnv{fs: s.sized, dir: "/fs", region: "here", now: s.clock.Now,
 		rand: &lockedReader{r: rand.NewChaCha8([32]byte{byte(s.clock.Now().Unix())})}, log: slog.New(slog.DiscardHandler),
-		registry: prometheus.NewRegistry(), recordSegmentBytes: 64 << 10, clean: engine.CleanOptions{Off: true},
+		registry: prometheus.NewRegistry(), recordSegmentBytes: 64 << 10, clean: s.cleaning,
 		replicated: func(id string) bool { _, yes := s.inReplication.Load(id); return yes }})
 }
 
@@ -83,15 +97,9 @@ func (s *shelf) isAwake(id string) bool {
 }
 
 // asleep puts a file system to rest.
-func (s *shelf) asleep(id string) *volume {
+func (s *shelf) asleep(id string) {
 	s.Helper()
-	x := s.get(id)
-	if !s.putToRest(x, 0) {
-		e, _ := x.look()
-		defer x.looked(e)
-		s.Fatalf("%s does not go to rest: %v", id, e.Idle())
-	}
-	return x
+	s.goesToRest(s.get(id))
 }
 
 func (s *shelf) touch(x *volume, name string) fs.Attr {
@@ -598,6 +606,58 @@ func (s *shelf) flip(path string, at int64) {
 		s.Fatal(err)
 	}
 	s.ok(f.Close())
+}
+
+// TestAFileSystemAtRestIsCleaned: its history grows old while nobody uses it, and
+// the disk may get full meanwhile.
+func TestAFileSystemAtRestIsCleaned(t *testing.T) {
+	for what, c := range map[string]struct {
+		free uint64
+		wait time.Duration
+	}{"once a day": {50 << 30, cleanRested}, "on a full disk": {1 << 20, cleanCrowded}} {
+		t.Run(what, func(t *testing.T) {
+			s := newShelf(t)
+			s.cleaning = engine.CleanOptions{HistoryAge: time.Hour, HistoryBytes: 1 << 20, SlackBytes: 1 << 20}
+			s.begin()
+			x := s.make(fsOne)
+			f := s.touch(x, "f")
+			for range 3 {
+				w, err := x.door.Write(ctx, &fs.WriteRequest{Ino: f.Ino, Data: make([]byte, fs.MaxWrite)})
+				s.ok(err)
+				s.ok(x.door.WaitCommitted(ctx, w.Seq))
+			}
+			s.goesToRest(x) // what was overwritten is history now
+			before, _ := x.sample()
+			s.sized.free.Store(c.free)
+			s.clock.Add(c.wait - time.Second)
+			if s.clean(ctx); s.isAwake(fsOne) {
+				t.Fatal("it was woken too early")
+			}
+			s.clock.Add(time.Second)
+			if s.clean(ctx); !s.isAwake(fsOne) {
+				t.Fatal("it was not woken")
+			}
+			s.goesToRest(x)
+			after, _ := x.sample()
+			if after.clean.Copied == 0 || after.journal > before.journal-2*fs.MaxWrite {
+				t.Errorf("before %+v, after %+v", before, after)
+			}
+			s.clock.Add(2 * cleanRested)
+			if s.clean(ctx); s.isAwake(fsOne) {
+				t.Error("it was woken for nothing")
+			}
+		})
+	}
+}
+
+// goesToRest waits until it does.
+func (s *shelf) goesToRest(x *volume) {
+	s.Helper()
+	for end := time.Now().Add(20 * time.Second); !s.putToRest(x, 0); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			s.Fatalf("it does not go to rest: %v", x.engine().Idle())
+		}
+	}
 }
 
 // TestManyNewFileSystemsDoNotAllStayOpen: those that were used last stay, the

@@ -69,7 +69,7 @@ type volume struct {
 	rest    *engine.Resting // not nil: at rest
 	users   int             // of eng, who must not find it closed
 	uses    uint64          // that there ever were
-	used    time.Time       // when the last one went
+	used    time.Time       // when the last one went; at rest, since when
 	trouble error           // why it does not wake up
 	gone    bool            // it was deleted
 	freed   uint64          // what the cleaners of earlier engines gave back, bytes,
