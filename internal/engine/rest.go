@@ -55,6 +55,8 @@ func (e *Engine) Idle() error {
 		return inUse("it has failed")
 	case e.Damage() != nil:
 		return inUse("damage is known of it, which would be forgotten")
+	case e.space.pressure() == diskFull:
+		return inUse("the disk is full: it might not wake up again")
 	}
 	e.holdMu.Lock()
 	held := len(e.holds) > 0 || e.grace

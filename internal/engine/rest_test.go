@@ -81,6 +81,13 @@ func TestAtRestAFileSystemTellsWhatItHolds(t *testing.T) {
 		t.Error("settings of another position were told")
 	}
 
+	if rep, err := Check(o, true); err != nil || len(rep.Problems) > 0 {
+		t.Errorf("a check at rest: %v, %v", rep.Problems, err)
+	}
+	if ReadResting(o) == nil {
+		t.Error("a check changes nothing, but the file system is at rest no longer")
+	}
+
 	e = must[*Engine](t)(Open(ctx, o))
 	sameAsTold(t, r, e)
 	sameAsTold(t, read1, e)

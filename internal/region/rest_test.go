@@ -614,7 +614,7 @@ func TestAFileSystemAtRestIsCleaned(t *testing.T) {
 	for what, c := range map[string]struct {
 		free uint64
 		wait time.Duration
-	}{"once a day": {50 << 30, cleanRested}, "on a full disk": {1 << 20, cleanCrowded}} {
+	}{"once a day": {50 << 30, cleanRested}, "on a disk with little room": {3 << 29, cleanCrowded}} {
 		t.Run(what, func(t *testing.T) {
 			s := newShelf(t)
 			s.cleaning = engine.CleanOptions{HistoryAge: time.Hour, HistoryBytes: 1 << 20, SlackBytes: 1 << 20}
@@ -637,6 +637,13 @@ func TestAFileSystemAtRestIsCleaned(t *testing.T) {
 			if s.clean(ctx); !s.isAwake(fsOne) {
 				t.Fatal("it was not woken")
 			}
+			s.sized.free.Store(1 << 20)
+			s.clock.Add(time.Second) // the figure is old then
+			if s.putToRest(x, 0) {
+				t.Error("it went to rest on a full disk")
+			}
+			s.sized.free.Store(c.free)
+			s.clock.Add(time.Second)
 			s.goesToRest(x)
 			after, _ := x.sample()
 			if after.clean.Copied == 0 || after.journal > before.journal-2*fs.MaxWrite {
