@@ -227,11 +227,14 @@ func (c *Control) pointsAfter(of []*FileSystem, after string, n int) (found []po
 			continue // it is being made, or it says why it is not open: see DescribeFileSystems
 		}
 		for _, id := range idsAfter(s.ids(), after, n) {
-			found = append(found, pointIn{id, s})
+			i, _ := slices.BinarySearchFunc(found, id, func(p pointIn, id string) int { return strings.Compare(p.id, id) })
+			if i == n {
+				break // n come before it, and before what follows it here
+			}
+			found = slices.Insert(found[:min(len(found), n-1)], i, pointIn{id, s})
 		}
 	}
-	slices.SortFunc(found, func(a, b pointIn) int { return strings.Compare(a.id, b.id) })
-	return found[:min(len(found), n)]
+	return found
 }
 
 // DeleteAccessPoint takes an access point away. Who came in by it goes on until

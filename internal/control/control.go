@@ -123,6 +123,7 @@ func (c *Control) Start(ctx context.Context) error {
 		c.startWorker(id)
 	}
 	c.spawn(c.runCleaner)
+	c.spawn(c.sweep)
 	for _, id := range ids {
 		if err := c.await(ctx, func() bool { return c.tried(id) }); err != nil {
 			return fmt.Errorf("start file system %s: %w", id, err)
@@ -168,6 +169,31 @@ func (c *Control) spawn(fn func(context.Context)) {
 		return
 	}
 	c.tasks.Go(func() { fn(c.ctx) })
+}
+
+// sweep lets the workers that are parked look at their file systems now and then,
+// as those that run do.
+func (c *Control) sweep(ctx context.Context) {
+	t := time.NewTicker(idle)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			c.unparkAll()
+		}
+	}
+}
+
+func (c *Control) unparkAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.workers {
+		w.mu.Lock()
+		w.unpark()
+		w.mu.Unlock()
+	}
 }
 
 func (c *Control) startWorker(id string) {

@@ -213,6 +213,19 @@ func (s *fsSettings) point(id string) *AccessPoint {
 	return s.points[id]
 }
 
+// readAhead fills the copy of the settings after a start, so that the first who
+// asks for an access point need not wait for those of all file systems. What
+// cannot be read is read when it is asked for.
+func (w *worker) readAhead(f *FileSystem) {
+	if w.ahead || !w.opened || w.c.cfg.Settings == nil {
+		return
+	}
+	w.ahead = true
+	if _, err := w.c.settings(f); err != nil {
+		w.c.log.Debug("the settings of a file system are not read yet", "file_system", w.id, "error", err)
+	}
+}
+
 // changeSettings lets fn decide about the settings of a file system and change
 // them, alone. Errors of fn that are refusals of the engine become EFS's.
 func (c *Control) changeSettings(ref string, fn func(f *FileSystem, s *fsSettings) error) error {

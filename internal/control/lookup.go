@@ -3,6 +3,13 @@ package control
 // PeerRegions are the regions that this one can replicate with, sorted.
 func (c *Control) PeerRegions() []string { return c.cfg.Peers.Regions() }
 
+// Replicated reports whether the file system is in a replication, on either
+// side. It is quick.
+func (c *Control) Replicated(fileSystemID string) (yes bool) {
+	c.catalog.read(func(s *state) { yes = s.replicationOf(fileSystemID) != nil })
+	return yes
+}
+
 // IsSource reports whether the file system is the source of the replication
 // here and its destination a registered member, so that the other region may
 // read its history. It is quick: the replication server asks at every heartbeat.

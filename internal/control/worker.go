@@ -51,8 +51,11 @@ type worker struct {
 
 	mu        sync.Mutex
 	interrupt context.CancelFunc // ends the call to the other region that runs
+	parked    bool               // no goroutine runs: see park
 
 	// All below belongs to the goroutine of run.
+	begun  bool
+	ahead  bool // the settings were read ahead
 	opened bool
 	role   Role
 	up     Upstream
@@ -82,16 +85,35 @@ func newWorker(c *Control, id string) *worker {
 		asked: make(chan pollResult), listening: map[string]string{}, startedAt: c.cfg.Now()}
 }
 
-// kick may be called by anyone.
+// kick may be called by anyone; unless the worker itself does, c.mu is held.
 func (w *worker) kick() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.interrupt != nil {
 		w.interrupt()
 	}
-	w.mu.Unlock()
 	select {
 	case w.kicks <- struct{}{}:
 	default:
+	}
+	w.unpark()
+}
+
+// park ends the goroutine of a worker that has nothing to do, so that a file
+// system at rest costs none; a kick starts one again, and so does Control.sweep
+// now and then. It reports false when there was a kick meanwhile.
+func (w *worker) park() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.parked = len(w.kicks) == 0
+	return w.parked
+}
+
+// unpark needs c.mu, unless it is called by the worker itself, and mu.
+func (w *worker) unpark() {
+	if w.parked && !w.c.closed {
+		w.parked = false
+		w.c.tasks.Go(func() { w.run(w.c.ctx) })
 	}
 }
 
@@ -103,16 +125,21 @@ func (w *worker) view() (v view) {
 }
 
 func (w *worker) run(ctx context.Context) {
-	v := w.view()
-	w.decided = v.rep == nil || v.rep.Side != SideSource || v.rep.Stage == StagePreparing
+	if !w.begun {
+		v := w.view()
+		w.decided = v.rep == nil || v.rep.Side != SideSource || v.rep.Stage == StagePreparing
+		w.begun = true
+	}
 	for ctx.Err() == nil {
 		wait, gone := w.look(ctx)
-		if gone {
+		switch {
+		case gone:
 			w.c.forget(w.id)
 			return
-		}
-		if wait == again {
+		case wait == again:
 			continue
+		case wait == idle && w.rep == (repMemory{}) && w.park():
+			return
 		}
 		w.sleep(ctx, wait)
 	}
@@ -200,6 +227,7 @@ func (w *worker) step(ctx context.Context, v view) (time.Duration, error) {
 	w.targetsErr = w.closeTargets(ctx, v)
 	roleErr := w.ensureRole(ctx, v)
 	w.c.publish(w.id, func(l *live) { l.tried = true }) // the rest may wait for another region
+	w.readAhead(v.fs)
 	if errors.Is(roleErr, ErrNotWhole) && v.rep != nil && v.rep.Stage == StagePromoting {
 		return again, w.finishPromotion(v, OutcomeDiscarded)
 	}

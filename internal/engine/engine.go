@@ -230,7 +230,11 @@ func (o *Options) journal(name string, l fs.Lineage) journal.Options {
 
 // Close syncs and closes. Nobody may use the engine any more; to close it
 // again does nothing.
-func (e *Engine) Close() error {
+func (e *Engine) Close() error { return e.close(func(*Engine) error { return nil }) }
+
+// close lets last look at the engine when all is flushed and nothing works on
+// it any more, unless it has failed.
+func (e *Engine) close(last func(*Engine) error) error {
 	if e.closed.Swap(true) {
 		return nil
 	}
@@ -251,7 +255,7 @@ func (e *Engine) Close() error {
 	}
 	if e.Err() == nil {
 		// So that the next start has little to replay.
-		err = errors.Join(err, e.t.Flush())
+		err = errors.Join(err, e.t.Flush(), last(e))
 		e.failed.CompareAndSwap(nil, &errClosed)
 	}
 	for _, j := range e.oldJournals {

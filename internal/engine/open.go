@@ -25,6 +25,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		kick: make(chan struct{}, 1), done: make(chan struct{})}
 	e.epoch.Store(&fs.EpochID{})
 	e.space.init(&o)
+	if err := o.forgetRest(); err != nil {
+		return nil, err
+	}
 	c, err := readCurrent(&o)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,8 @@ package fstest
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -186,6 +188,13 @@ func (r *Ref) Holds(ino fs.Ino) int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.holds[ino]
+}
+
+// Held lists what is held, in the order of numbers.
+func (r *Ref) Held() []fs.Ino {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Sorted(maps.Keys(r.holds))
 }
 
 // dropIfGone forgets an inode without name and holder.

@@ -88,6 +88,11 @@ type Export struct {
 	// Name is its entry in the pseudo root, "fs-" and 17 hex digits.
 	Name string
 	FS   FileSystem
+	// Use, if set, is called when a COMPOUND enters the file system, and done when
+	// it ends: meanwhile the file system is ready. FS is the same at any time, and
+	// answers Lineage, Epoch and ReadOnly, and for the root directory GetAttr,
+	// also while it is not ready.
+	Use func(ctx context.Context) (done func(), err error)
 
 	// rights is what the client may do there, in the COMPOUND that looked.
 	rights Rights

@@ -41,6 +41,7 @@ type compound struct {
 	curState, savedState xdr.StateID
 	pending              []wait
 	guards               []string // file systems that grant no delegations during this operation
+	entered              []func() // to be called at the end: see admit
 	finished             bool
 }
 
@@ -68,6 +69,7 @@ type opFunc func(c *compound) xdr.Status
 // compound answers COMPOUND.
 func (s *Server) compound(ctx context.Context, v *view, call *oncrpc.Call, args *xdr.Reader, w *xdr.Writer) oncrpc.AcceptStat {
 	c := &compound{s: s, ctx: ctx, view: v, call: call, args: args, w: w, squash: v.root.Squash.get(), start: w.Len(), limit: maxRequest, tooBig: xdr.ErrRepTooBig}
+	defer c.letGo()
 	defer c.abandon()
 	tag := args.Opaque(maxTag)
 	minor := args.Uint32()

@@ -172,7 +172,7 @@ func (l *listing) put(e *dirent) (full bool, st xdr.Status) {
 func (c *compound) pseudoEntries(after uint64) []dirent {
 	var list []dirent
 	for _, e := range c.s.cfg.Exports.List() {
-		if c.admit(&e) != xdr.OK {
+		if c.mayMount(&e) != xdr.OK {
 			continue // what cannot be entered is not shown
 		}
 		list = append(list, dirent{mountPointID(e.Name), e.Name, object{fileObject, e, fs.RootIno}, fs.TypeDir})

@@ -5,9 +5,31 @@ import "github.com/holdfast-fs/holdfast/internal/nfs/xdr"
 // allRights is what everybody has where nobody says otherwise.
 var allRights = Rights{Mount: true, Write: true, Root: true}
 
-// admit checks that the client may be in a file system, and notes what it may do
-// there: for this COMPOUND only.
+// admit lets the COMPOUND into a file system, if the client may be there, and
+// keeps that ready until it ends.
 func (c *compound) admit(e *Export) xdr.Status {
+	if st := c.mayMount(e); st != xdr.OK || e.Use == nil {
+		return st
+	}
+	done, err := e.Use(c.ctx)
+	if err != nil {
+		return c.status(err)
+	}
+	c.entered = append(c.entered, done)
+	return xdr.OK
+}
+
+// letGo undoes what admit has kept.
+func (c *compound) letGo() {
+	for _, done := range c.entered {
+		done()
+	}
+	c.entered = nil
+}
+
+// mayMount checks that the client may be in a file system, and notes what it may
+// do there: for this COMPOUND only.
+func (c *compound) mayMount(e *Export) xdr.Status {
 	e.rights = allRights
 	if c.s.cfg.Access != nil {
 		e.rights = c.s.cfg.Access.Rights(e.Name, c.caller())

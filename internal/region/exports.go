@@ -3,12 +3,9 @@ package region
 import (
 	"sort"
 
-	"github.com/holdfast-fs/holdfast/internal/engine"
 	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/nfs"
 )
-
-var _ nfs.FileSystem = (*engine.Engine)(nil)
 
 // The volumes are what NFS exports. A destination appears once it is whole.
 
@@ -17,9 +14,9 @@ func (v *volumes) List() []nfs.Export {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	l := make([]nfs.Export, 0, len(v.m))
-	for id, x := range v.m {
-		if e := x.engine(); e != nil && e.Whole() {
-			l = append(l, nfs.Export{Name: id, FS: e})
+	for _, x := range v.m {
+		if x.whole() {
+			l = append(l, x.export())
 		}
 	}
 	sort.Slice(l, func(i, j int) bool { return l[i].Name < l[j].Name })
@@ -29,14 +26,19 @@ func (v *volumes) List() []nfs.Export {
 // ByName implements nfs.Exports.
 func (v *volumes) ByName(name string) (nfs.Export, bool) {
 	x := v.get(name)
-	if x == nil {
+	if x == nil || !x.whole() {
 		return nfs.Export{}, false
 	}
-	e := x.engine()
-	if e == nil || !e.Whole() {
-		return nfs.Export{}, false
-	}
-	return nfs.Export{Name: name, FS: e}, true
+	return x.export(), true
+}
+
+func (x *volume) export() nfs.Export { return nfs.Export{Name: x.id, FS: x.door, Use: x.door.keep} }
+
+// whole: there is a complete tree, open or at rest.
+func (x *volume) whole() bool {
+	e, r := x.look()
+	defer x.looked(e)
+	return e != nil && e.Whole() || r != nil
 }
 
 // ByLineage implements nfs.Exports. It is asked for every file handle, so the

@@ -67,23 +67,28 @@ type SalvageAnswer struct {
 
 func (v *volumes) extension() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+extensionPrefix+"file-systems/{id}", v.withVolume(v.answerStatus))
+	mux.HandleFunc("GET "+extensionPrefix+"file-systems/{id}", v.answerStatus)
 	mux.HandleFunc("GET "+extensionPrefix+"file-systems/{id}/hash", v.withVolume(answerHash))
 	mux.HandleFunc("GET "+extensionPrefix+"file-systems/{id}/salvage", v.withVolume(answerSalvage))
 	return mux
 }
 
-type answerFunc func(x *volume, e *engine.Engine) (any, error)
+type answerFunc func(e *engine.Engine) (any, error)
 
 func (v *volumes) withVolume(fn answerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		x := v.get(r.PathValue("id"))
-		if x == nil || x.engine() == nil {
-			sendRefusal(w, &control.Error{Code: control.CodeFileSystemNotFound,
-				Message: fmt.Sprintf("file system %.100q is not open in region %s: see DescribeFileSystems, and the log of the region", r.PathValue("id"), v.env.region)})
+		if !x.there() {
+			v.sendNotOpen(w, r)
 			return
 		}
-		answer, err := fn(x, x.engine())
+		e, err := x.use(r.Context())
+		if err != nil {
+			sendRefusal(w, fmt.Errorf("%w: see the log of the region", err))
+			return
+		}
+		defer x.done()
+		answer, err := fn(e)
 		if err != nil {
 			sendRefusal(w, fmt.Errorf("%w: see the log of the region", err))
 			return
@@ -92,24 +97,70 @@ func (v *volumes) withVolume(fn answerFunc) http.HandlerFunc {
 	}
 }
 
+func (v *volumes) sendNotOpen(w http.ResponseWriter, r *http.Request) {
+	sendRefusal(w, &control.Error{Code: control.CodeFileSystemNotFound,
+		Message: fmt.Sprintf("file system %.100q is not open in region %s: see DescribeFileSystems, and the log of the region", r.PathValue("id"), v.env.region)})
+}
+
+// there: it is open or at rest.
+func (x *volume) there() bool {
+	if x == nil {
+		return false
+	}
+	e, r := x.look()
+	defer x.looked(e)
+	return e != nil || r != nil
+}
+
 func sendJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // a client that went away needs no answer
 }
 
-func (v *volumes) answerStatus(x *volume, e *engine.Engine) (any, error) {
+// answerStatus tells of a file system at rest what it was: it wakes none.
+func (v *volumes) answerStatus(w http.ResponseWriter, r *http.Request) {
+	x := v.get(r.PathValue("id"))
+	if !x.there() {
+		v.sendNotOpen(w, r)
+		return
+	}
+	e, rest := x.look()
+	defer x.looked(e)
+	switch {
+	case e != nil:
+		sendJSON(w, http.StatusOK, v.statusOf(x, e))
+	case rest != nil:
+		sendJSON(w, http.StatusOK, v.statusAtRest(x, rest))
+	default:
+		v.sendNotOpen(w, r)
+	}
+}
+
+func (v *volumes) statusAtRest(x *volume, r *engine.Resting) FileSystemStatus {
+	x.stateMu.Lock()
+	role, trouble := x.role, x.trouble
+	x.stateMu.Unlock()
+	a := FileSystemStatus{FileSystemID: x.id, Region: v.env.region, Role: string(role), Lineage: r.Lineage.String(),
+		Position: r.Pos, Seq: r.Pos.Seq, DurableSeq: r.Pos.Seq, Files: r.Files, Bytes: r.BytesUsed}
+	if trouble != nil {
+		a.Error = trouble.Error()
+	}
+	return a
+}
+
+func (v *volumes) statusOf(x *volume, e *engine.Engine) FileSystemStatus {
 	m := e.Meta()
-	x.stateMu.RLock()
+	x.stateMu.Lock()
 	role, status := x.role, x.status
-	x.stateMu.RUnlock()
+	x.stateMu.Unlock()
 	a := FileSystemStatus{FileSystemID: x.id, Region: v.env.region, Role: string(role), Lineage: e.Lineage().String(),
 		Position: m.Applied, Seq: m.Applied.Seq, DurableSeq: e.Durable().Seq, Files: m.Files, Bytes: m.BytesUsed}
 	if err := fault(e); err != nil {
 		a.Error = err.Error()
 	}
 	if status == nil {
-		return a, nil
+		return a
 	}
 	s := status()
 	a.Replication = &ReplicationStatus{Connected: s.Connected, Whole: s.Whole, Following: s.Following,
@@ -122,15 +173,15 @@ func (v *volumes) answerStatus(x *volume, e *engine.Engine) (any, error) {
 	if s.Problem != nil {
 		a.Replication.Problem = s.Problem.Error()
 	}
-	return a, nil
+	return a
 }
 
-func answerHash(_ *volume, e *engine.Engine) (any, error) {
+func answerHash(e *engine.Engine) (any, error) {
 	pos, h, err := e.Hash()
 	return HashAnswer{pos, pos.Seq, h.String(), h.Keys}, err
 }
 
-func answerSalvage(_ *volume, e *engine.Engine) (any, error) {
+func answerSalvage(e *engine.Engine) (any, error) {
 	l, err := e.Salvages()
 	if l == nil {
 		l = []engine.Salvage{}

@@ -54,13 +54,18 @@ const (
 	sawCompared          situation = "a replica came back by comparing trees"
 	sawTrimmedFork       situation = "an old primary came back when the history of the fork was trimmed"
 	sawCrashOldInFailove situation = "the old primary crashed after the failover"
+	sawRest              situation = "a writer went to rest and woke up"
+	sawOldRest           situation = "an old primary that had not learnt went to rest and woke up"
+	sawCrashInRest       situation = "a crash while a writer went to rest or woke up"
+	sawCrashAtRest       situation = "a crash left a writer at rest"
 )
 
 var allSituations = []situation{sawCrashSource, sawCrashDest, sawCrashBoth, sawCrashInRecovery, sawCrashInBootstrap, sawCrashInResync,
 	sawCrashInPromotion, sawCut, sawCutInTransfer, sawOneWay, sawSlow, sawBrittle, sawFullSource, sawFullDest, sawStopped, sawFailover, sawFailoverLost,
 	sawFailoverNoLoss, sawSourceDead, sawZombie, sawZombieRestart, sawLearned, sawDivergence, sawSalvage, sawSwitchover, sawStageResumed,
 	sawReplacedDest, sawReplacedOld, sawEmptySource, sawOtherSource, sawClockBehind, sawClockJump, sawFailoverBack, sawCrashOldInFailove,
-	sawCleaned, sawCleanedInTransfer, sawCompared, sawTrimmedFork, sawTwice}
+	sawCleaned, sawCleanedInTransfer, sawCompared, sawTrimmedFork, sawTwice,
+	sawRest, sawOldRest, sawCrashInRest, sawCrashAtRest}
 
 // coverage counts what the simulations of one run met. Safe for concurrent use.
 type coverage struct {

@@ -192,11 +192,11 @@ func (s *simSite) lookup(fileSystem, replication string) (replica.Source, error)
 	defer s.served.Unlock()
 	switch {
 	case s.impostor != nil:
-		return source{s.impostor}, nil
+		return source{Engine: s.impostor}, nil
 	case s.eng == nil:
 		return nil, replica.ErrNotReady
 	}
-	return source{s.eng}, nil
+	return source{Engine: s.eng}, nil
 }
 
 // open starts the region's process: the engine and its server.
@@ -250,7 +250,7 @@ func (t *twice) RoundTrip(r *http.Request) (*http.Response, error) {
 func (s *simSite) follow(lineage fs.Lineage, other *simSite, replication string) {
 	tr := replica.NewHTTPClient(nil).Transport.(*http.Transport)
 	tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.w.net.dial(ctx, s.n) }
-	f, err := replica.NewFollower(replica.FollowerConfig{Dest: destination{source{s.eng}, lineage}, HTTP: &http.Client{Transport: &twice{tr, s.w, atomic.Int64{}}},
+	f, err := replica.NewFollower(replica.FollowerConfig{Dest: destination{source{Engine: s.eng}, lineage}, HTTP: &http.Client{Transport: &twice{tr, s.w, atomic.Int64{}}},
 		BaseURL: "http://peer", FileSystemID: other.id, ReplicationID: replication, Lineage: lineage, AllowReplace: true,
 		Clock: s.w.quick(s), Rand: s.o.Rand, Parallel: 2, Logger: s.w.logger(s), BandwidthLimit: []int64{0, 64 << 10}[s.w.rng.IntN(2)]})
 	if err != nil {

@@ -65,6 +65,9 @@ func simulate(t *testing.T, seed uint64, c *coverage) {
 	w := newSimWorld(t, seed, c)
 	defer w.end()
 	w.work(w.rng.IntN(150))
+	if w.rng.IntN(2) == 0 {
+		w.nap(w.source())
+	}
 	w.newDest()
 	for range simSteps {
 		w.step()
@@ -126,6 +129,8 @@ func (w *simWorld) step() {
 		{20, !joined && d.eng != nil && d.writer, w.zombie},
 		{6, !joined && d.eng != nil && d.writer && w.net.reachable(), w.learn},
 		{12, !joined && both, w.failback},
+		{15, !joined && s.eng != nil, func() { w.nap(s) }},
+		{10, !joined && d.eng != nil && d.writer, func() { w.nap(d) }},
 	}
 	total := 0
 	for _, a := range actions {

@@ -1,10 +1,12 @@
 package region
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/holdfast-fs/holdfast/internal/config"
 	"github.com/holdfast-fs/holdfast/internal/control"
@@ -21,7 +23,7 @@ func OpenKeys(c *config.Config) (seal.Keeper, error) {
 	for i, key := range c.Encryption.Keys {
 		arn := key.ARN(c.Region, c.AccountID)
 		if key.File == "" {
-			k[arn] = seal.Command(key.Command, arn, key.Timeout())
+			k[arn] = &remembering{Wrapper: seal.Command(key.Command, arn, key.Timeout()), known: map[string][]byte{}}
 			continue
 		}
 		w, err := seal.KeyFile(key.File, rand.Reader)
@@ -31,6 +33,41 @@ func OpenKeys(c *config.Config) (seal.Keeper, error) {
 		k[arn] = w
 	}
 	return k, nil
+}
+
+// remembering asks once for each data key: a file system that went to rest wakes
+// up without the command. It holds no more than the engines of all file systems
+// would.
+type remembering struct {
+	seal.Wrapper
+	mu    sync.Mutex
+	known map[string][]byte
+}
+
+// maxKnown is more than a region has file systems; those that were deleted are
+// among them.
+const maxKnown = 4 * control.MaxFileSystems
+
+// Unwrap implements seal.Wrapper.
+func (r *remembering) Unwrap(wrapped []byte, context string) ([]byte, error) {
+	name := context + "\x00" + string(wrapped)
+	r.mu.Lock()
+	key, ok := r.known[name]
+	r.mu.Unlock()
+	if ok {
+		return bytes.Clone(key), nil
+	}
+	key, err := r.Wrapper.Unwrap(wrapped, context)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.known) >= maxKnown {
+		clear(r.known)
+	}
+	r.known[name] = bytes.Clone(key)
+	return key, nil
 }
 
 // Wrapper implements seal.Keeper.

@@ -59,15 +59,26 @@ func fault(e *engine.Engine) error {
 
 // faults lists the open file systems that are not well.
 func (v *volumes) faults() map[string]error {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
 	all := make(map[string]error)
-	for id, x := range v.m {
-		if e := x.engine(); e != nil && fault(e) != nil {
-			all[id] = fault(e)
+	for _, x := range v.all() {
+		if err := x.fault(); err != nil {
+			all[x.id] = err
 		}
 	}
 	return all
+}
+
+// fault is why the file system is not well: of one at rest, that it does not
+// wake up.
+func (x *volume) fault() error {
+	e, _ := x.look()
+	defer x.looked(e)
+	if e != nil {
+		return fault(e)
+	}
+	x.stateMu.Lock()
+	defer x.stateMu.Unlock()
+	return x.trouble
 }
 
 // volumeMetrics tells the state of each file system at each scrape.
@@ -95,28 +106,54 @@ func (m volumeMetrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m volumeMetrics) Collect(ch chan<- prometheus.Metric) {
-	m.v.mu.RLock()
-	defer m.v.mu.RUnlock()
-	for id, x := range m.v.m {
-		e := x.engine()
-		if e == nil {
+	for _, x := range m.v.all() {
+		s, ok := x.sample()
+		if !ok {
 			continue
 		}
-		t := e.Meta()
 		for _, g := range []struct {
 			d *prometheus.Desc
 			v float64
 		}{
-			{bytesDesc, float64(t.BytesUsed)}, {filesDesc, float64(t.Files)}, {appliedDesc, float64(t.Applied.Seq)},
-			{durableDesc, float64(e.Durable().Seq)}, {writableDesc, oneIf(!e.ReadOnly())}, {failedDesc, oneIf(fault(e) != nil)},
-			{journalDesc, float64(e.JournalBytes())},
+			{bytesDesc, float64(s.bytes)}, {filesDesc, float64(s.files)}, {appliedDesc, float64(s.applied)},
+			{durableDesc, float64(s.durable)}, {writableDesc, oneIf(s.writable)}, {failedDesc, oneIf(s.failed)},
+			{journalDesc, float64(s.journal)},
 		} {
-			ch <- prometheus.MustNewConstMetric(g.d, prometheus.GaugeValue, g.v, id)
+			ch <- prometheus.MustNewConstMetric(g.d, prometheus.GaugeValue, g.v, x.id)
 		}
-		c := e.CleanStats()
-		ch <- prometheus.MustNewConstMetric(freedDesc, prometheus.CounterValue, float64(c.Freed), id)
-		ch <- prometheus.MustNewConstMetric(copiedDesc, prometheus.CounterValue, float64(c.Copied), id)
+		ch <- prometheus.MustNewConstMetric(freedDesc, prometheus.CounterValue, float64(s.clean.Freed), x.id)
+		ch <- prometheus.MustNewConstMetric(copiedDesc, prometheus.CounterValue, float64(s.clean.Copied), x.id)
 	}
+}
+
+// sample is what the metrics tell of a file system.
+type sample struct {
+	bytes, files, applied, durable uint64
+	journal                        int64
+	writable, failed               bool
+	clean                          engine.CleanStats
+}
+
+// sample asks the engine, or what is known at rest; ok is false when the file
+// system is not there.
+func (x *volume) sample() (s sample, ok bool) {
+	e, r := x.look()
+	defer x.looked(e)
+	switch {
+	case e != nil:
+		t := e.Meta()
+		s = sample{bytes: t.BytesUsed, files: t.Files, applied: t.Applied.Seq, durable: e.Durable().Seq, journal: e.JournalBytes(),
+			writable: !e.ReadOnly(), failed: fault(e) != nil, clean: e.CleanStats()}
+	case r != nil:
+		s = sample{bytes: r.BytesUsed, files: r.Files, applied: r.Pos.Seq, durable: r.Pos.Seq, journal: r.JournalBytes, writable: true}
+	default:
+		return s, false
+	}
+	x.stateMu.Lock()
+	defer x.stateMu.Unlock()
+	s.failed = s.failed || e == nil && x.trouble != nil
+	s.clean.Freed, s.clean.Copied = s.clean.Freed+x.freed, s.clean.Copied+x.copied
+	return s, true
 }
 
 func oneIf(b bool) float64 {

@@ -108,7 +108,8 @@ func (r *Region) wire() (err error) {
 	r.volumes = newVolumes(volumeEnv{fs: d, dir: filepath.Join(cfg.DataDir, "file-systems"), region: cfg.Region, cache: r.cache,
 		now: time.Now, rand: rand.Reader, log: log, registry: r.registry, http: peers.client, peerURL: peers.url,
 		bandwidth: cfg.Replication.BandwidthLimit, keys: keys,
-		clean: engine.CleanOptions{HistoryAge: cfg.Journal.HistoryAge(), HistoryBytes: cfg.Journal.HistoryBytes}})
+		replicated: func(id string) bool { return r.control.Replicated(id) },
+		clean:      engine.CleanOptions{HistoryAge: cfg.Journal.HistoryAge(), HistoryBytes: cfg.Journal.HistoryBytes}})
 	if err := r.newNFS(); err != nil {
 		return err
 	}
@@ -161,11 +162,7 @@ func (r *Region) lookup(fileSystemID, replicationID string) (replica.Source, err
 	if !r.control.IsSource(fileSystemID, replicationID) {
 		return nil, replica.ErrUnknownReplication
 	}
-	x := r.volumes.get(fileSystemID)
-	if x == nil || x.engine() == nil {
-		return nil, replica.ErrNotReady
-	}
-	return source{x.engine()}, nil
+	return r.volumes.source(fileSystemID)
 }
 
 // Run serves until ctx ends, then shuts down cleanly.
@@ -223,6 +220,7 @@ func (r *Region) start(ctx context.Context, spawn func(string, func(context.Cont
 	if err := r.control.Start(ctx); err != nil {
 		return err
 	}
+	spawn("rest", r.volumes.run)
 	spawn("scrub", newScrubber(r.volumes, r.peers.fetchRun, *r.cfg.Scrub.BytesPerSecond, r.log, r.registry).run)
 	spawn(keyAPI, serveHTTP(ls[keyAPI], apiServer(api, r.log)))
 	spawn(keyNFS, func(ctx context.Context) error { return r.nfs.Serve(ctx, ls[keyNFS], r.sharedRoot()) })

@@ -69,16 +69,25 @@ func (h runHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // fetchHere looks for the bytes in this region's replicas of a lineage.
 func (v *volumes) fetchHere(ctx context.Context, l fs.Lineage, r engine.Run) ([]byte, error) {
 	err := engine.ErrNoRun
-	for _, e := range v.engines() {
-		if e.Lineage() != l {
+	for _, x := range v.all() {
+		if x.door.Lineage() != l {
 			continue
 		}
 		var b []byte
-		if b, err = e.FetchRun(ctx, r); err == nil {
+		if b, err = x.fetchRun(ctx, r); err == nil {
 			return b, nil
 		}
 	}
 	return nil, err
+}
+
+func (x *volume) fetchRun(ctx context.Context, r engine.Run) ([]byte, error) {
+	e, err := x.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer x.done()
+	return e.FetchRun(ctx, r)
 }
 
 // fetchRun asks the other regions, one after the other.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,7 +30,7 @@ const (
 // scrubber reads all payloads of a region at a bounded rate, one file system
 // after the other, and so finds damage before somebody needs the data.
 type scrubber struct {
-	engines        func() map[string]*engine.Engine
+	v              *volumes
 	bytesPerSecond int64
 	log            *slog.Logger
 	sleep          func(ctx context.Context, d time.Duration) error
@@ -44,7 +44,7 @@ type scrubber struct {
 }
 
 func newScrubber(v *volumes, fetch func(context.Context, fs.Lineage, engine.Run) ([]byte, error), bytesPerSecond int64, log *slog.Logger, reg prometheus.Registerer) *scrubber {
-	s := &scrubber{engines: v.engines, known: make(map[string]string), bytesPerSecond: bytesPerSecond, log: log, sleep: sleepFor, fetch: fetch,
+	s := &scrubber{v: v, known: make(map[string]string), bytesPerSecond: bytesPerSecond, log: log, sleep: sleepFor, fetch: fetch,
 		repaired: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_scrub_repaired_total", Help: "Damaged extents that got their bytes again from another region."}, labels),
 		bytes:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_scrub_bytes_total", Help: "Bytes of file data that the scrub has read."}, labels),
 		damaged:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_scrub_damaged_total", Help: "Extents that the scrub found damaged, counted anew in each pass."}, labels),
@@ -65,26 +65,13 @@ func sleepFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// engines are the open file systems by id.
-func (v *volumes) engines() map[string]*engine.Engine {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	m := make(map[string]*engine.Engine, len(v.m))
-	for id, x := range v.m {
-		if e := x.engine(); e != nil {
-			m[id] = e
-		}
-	}
-	return m
-}
-
 // run scrubs until ctx ends. Without a rate it does nothing.
 func (s *scrubber) run(ctx context.Context) error {
 	if s.bytesPerSecond <= 0 {
 		return nil
 	}
 	for s.sleep(ctx, scrubDelay) == nil {
-		s.pass(ctx, s.engines())
+		s.pass(ctx, s.v.all())
 		for waited := time.Duration(0); waited < scrubPause; waited += scrubLook {
 			if s.sleep(ctx, scrubLook) != nil {
 				return nil
@@ -98,42 +85,66 @@ func (s *scrubber) run(ctx context.Context) error {
 }
 
 // newlyDamaged are the file systems of which a client has met damage that no
-// pass has looked at yet.
-func (s *scrubber) newlyDamaged() map[string]*engine.Engine {
-	l := make(map[string]*engine.Engine)
-	for id, e := range s.engines() {
-		err := e.Damage()
-		if err != nil && s.known[id] != err.Error() {
-			l[id] = e
+// pass has looked at yet. They are awake.
+func (s *scrubber) newlyDamaged() (l []*volume) {
+	for _, x := range s.v.awake() {
+		e, _ := x.look()
+		if e == nil {
+			continue
 		}
+		if err := e.Damage(); err != nil && s.known[x.id] != err.Error() {
+			l = append(l, x)
+		}
+		x.looked(e)
 	}
 	return l
 }
 
-// pass scrubs these file systems, by id.
-func (s *scrubber) pass(ctx context.Context, all map[string]*engine.Engine) {
+// pass scrubs these file systems in the order of their ids. Those at rest are
+// woken up one after the other, and go back to rest.
+func (s *scrubber) pass(ctx context.Context, all []*volume) {
 	var sum engine.ScrubStats
-	for _, id := range slices.Sorted(maps.Keys(all)) {
-		e := all[id]
-		st, err := e.Scrub(ctx, s.pace, func(ctx context.Context, r engine.Run) ([]byte, error) { return s.fetch(ctx, e.Lineage(), r) })
-		delete(s.known, id)
-		if err := e.Damage(); err != nil {
-			s.known[id] = err.Error()
+	n := 0
+	slices.SortFunc(all, func(a, b *volume) int { return strings.Compare(a.id, b.id) })
+	for _, x := range all {
+		if !x.there() {
+			continue // it did not open
 		}
-		s.repaired.WithLabelValues(id).Add(float64(st.Repaired))
+		st, err := s.scrub(ctx, x)
+		n++
+		s.repaired.WithLabelValues(x.id).Add(float64(st.Repaired))
 		sum.Repaired += st.Repaired
-		s.bytes.WithLabelValues(id).Add(float64(st.Bytes))
-		s.damaged.WithLabelValues(id).Add(float64(st.Damaged))
+		s.bytes.WithLabelValues(x.id).Add(float64(st.Bytes))
+		s.damaged.WithLabelValues(x.id).Add(float64(st.Damaged))
 		sum.Bytes, sum.Extents, sum.Damaged = sum.Bytes+st.Bytes, sum.Extents+st.Extents, sum.Damaged+st.Damaged
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !errors.Is(err, context.Canceled):
-			s.log.Warn("the scrub could not finish a file system; it tries again in its next pass", "file_system", id, "error", err)
+			s.log.Warn("the scrub could not finish a file system; it tries again in its next pass", "file_system", x.id, "error", err)
 		}
 	}
 	s.passes.Inc()
-	s.log.Info("scrubbed", "file_systems", len(all), "bytes", sum.Bytes, "damaged_extents", sum.Damaged, "repaired", sum.Repaired)
+	s.log.Info("scrubbed", "file_systems", n, "bytes", sum.Bytes, "damaged_extents", sum.Damaged, "repaired", sum.Repaired)
+}
+
+// scrub scrubs one.
+func (s *scrubber) scrub(ctx context.Context, x *volume) (engine.ScrubStats, error) {
+	woken := x.engine() == nil
+	e, err := x.use(ctx)
+	if err != nil {
+		return engine.ScrubStats{}, err
+	}
+	st, err := e.Scrub(ctx, s.pace, func(ctx context.Context, r engine.Run) ([]byte, error) { return s.fetch(ctx, e.Lineage(), r) })
+	delete(s.known, x.id)
+	if err := e.Damage(); err != nil {
+		s.known[x.id] = err.Error()
+	}
+	x.done()
+	if woken {
+		s.v.putToRest(x, 0) // it stays awake if somebody else uses it, or work is due
+	}
+	return st, err
 }
 
 // pace keeps the rate.

@@ -37,7 +37,7 @@ func TestScrubKeepsItsRateAndCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	v, reg := newVolumes(volumeEnv{}), prometheus.NewRegistry()
+	v, reg := newVolumes(volumeEnv{now: time.Now}), prometheus.NewRegistry()
 	v.slot("fs-1").opened(e)
 	s := newScrubber(v, nil, 1<<20, slog.New(slog.DiscardHandler), reg)
 	run, stop := context.WithCancel(ctx)

@@ -14,7 +14,10 @@ import (
 )
 
 // source is an engine as replica sees the one that is followed.
-type source struct{ *engine.Engine }
+type source struct {
+	*engine.Engine
+	x *volume // stays awake while its records are read; nil: nobody puts it to rest
+}
 
 var _ replica.Source = source{}
 
@@ -34,16 +37,29 @@ func trimmed(err error) error {
 }
 
 func (s source) Records(after uint64) (replica.Records, error) {
+	done := func() {}
+	if s.x != nil {
+		e := s.x.pin()
+		if e != nil {
+			done = s.x.done
+		}
+		if e != s.Engine {
+			done()
+			return nil, replica.ErrNotReady // it went to rest in between
+		}
+	}
 	r, err := s.Engine.Records(after)
 	if err != nil {
+		done()
 		return nil, trimmed(err)
 	}
-	return &records{r: r}, nil
+	return &records{r: r, done: done}, nil
 }
 
 type records struct {
-	r   *journal.Reader
-	buf []byte
+	r    *journal.Reader
+	buf  []byte
+	done func()
 }
 
 func (r *records) Next(ctx context.Context) (*fs.Record, []byte, error) {
@@ -77,12 +93,30 @@ func (r *records) payload(en *journal.Entry) (*fs.Record, []byte, error) {
 	return en.Record, p, nil
 }
 
-func (r *records) Close() { r.r.Close() }
+func (r *records) Close() {
+	r.r.Close()
+	r.done()
+}
+
+// source gives the engine to one who follows, for a moment: it asks again.
+func (v *volumes) source(id string) (replica.Source, error) {
+	x := v.get(id)
+	if x == nil {
+		return nil, replica.ErrNotReady
+	}
+	e, err := x.use(context.Background())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", replica.ErrNotReady, err)
+	}
+	defer x.done()
+	return source{e, x}, nil
+}
 
 // acked tells an engine what its destination holds, so that the rest is kept.
 func (v *volumes) acked(id, replication string, pos fs.Pos) {
 	if x := v.get(id); x != nil {
-		if e := x.engine(); e != nil {
+		if e := x.pin(); e != nil {
+			defer x.done()
 			e.PeerHolds(replication, pos.Seq)
 		}
 	}

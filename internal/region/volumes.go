@@ -47,19 +47,35 @@ type volumeEnv struct {
 	bandwidth int64
 	clean     engine.CleanOptions
 	keys      seal.Keeper
+	// recordSegmentBytes is the size of record segments; 0: the journal's default.
+	recordSegmentBytes int64
+	// replicated tells whether a file system is in a replication; nil: all may be.
+	replicated func(id string) bool
 }
 
 type randReader interface{ Read([]byte) (int, error) }
 
-// volume is one file system. mu serialises changes of its role.
+// volume is one file system. mu serialises changes of its role, going to rest
+// and waking; eng and rest are changed with both locks. Before mu no lock is
+// held, after stateMu none is taken.
 type volume struct {
-	id string
+	id   string
+	v    *volumes
+	door *door
 
 	mu     sync.Mutex
-	eng    *engine.Engine
 	follow *following
 
-	stateMu sync.RWMutex // short; for role and follower below
+	stateMu sync.Mutex      // short; for all below
+	eng     *engine.Engine  // nil: not open
+	rest    *engine.Resting // not nil: at rest
+	users   int             // of eng, who must not find it closed
+	uses    uint64          // that there ever were
+	used    time.Time       // when the last one went; at rest, since when
+	trouble error           // why it does not wake up
+	gone    bool            // it was deleted
+	freed   uint64          // what the cleaners of earlier engines gave back, bytes,
+	copied  uint64          // and copied for that
 	role    control.Role
 	status  func() replica.Status // nil: no follower
 }
@@ -84,7 +100,8 @@ func newVolumes(env volumeEnv) *volumes {
 
 func (v *volumes) options(id string) engine.Options {
 	return engine.Options{FS: v.env.fs, Dir: filepath.Join(v.env.dir, id), ID: id, Region: v.env.region,
-		Now: v.env.now, Rand: v.env.rand, Logger: v.env.log, Cache: v.env.cache, Clean: v.env.clean, Keys: v.env.keys}
+		Now: v.env.now, Rand: v.env.rand, Logger: v.env.log, Cache: v.env.cache, Clean: v.env.clean, Keys: v.env.keys,
+		RecordSegmentBytes: v.env.recordSegmentBytes}
 }
 
 func (v *volumes) get(id string) *volume {
@@ -98,7 +115,9 @@ func (v *volumes) slot(id string) *volume {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.m[id] == nil {
-		v.m[id] = &volume{id: id}
+		x := &volume{id: id, v: v}
+		x.door = &door{x}
+		v.m[id] = x
 	}
 	return v.m[id]
 }
@@ -109,6 +128,9 @@ func (v *volumes) Create(ctx context.Context, id, kmsKey string) (fs.Lineage, er
 	x := v.slot(id)
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if r := x.rest; r != nil {
+		return r.Lineage, nil // made long ago
+	}
 	if x.eng == nil {
 		o := v.options(id)
 		o.KMSKey = kmsKey
@@ -126,10 +148,28 @@ func (v *volumes) Create(ctx context.Context, id, kmsKey string) (fs.Lineage, er
 	return x.eng.Lineage(), nil
 }
 
+// opened makes e the engine. Needs mu.
 func (x *volume) opened(e *engine.Engine) {
+	now := x.v.env.now()
 	x.stateMu.Lock()
 	defer x.stateMu.Unlock()
-	x.eng = e
+	x.eng, x.rest, x.trouble, x.used = e, nil, nil, now
+}
+
+// closed takes the engine out of use, if there is one, for its caller to close.
+// alone: nobody uses it just now. Needs mu.
+func (x *volume) closed() (e *engine.Engine, alone bool) {
+	x.stateMu.Lock()
+	defer x.stateMu.Unlock()
+	e = x.eng
+	x.eng, x.rest = nil, nil
+	return e, x.users == 0
+}
+
+func (x *volume) isGone() bool {
+	x.stateMu.Lock()
+	defer x.stateMu.Unlock()
+	return x.gone
 }
 
 // CreateDestination implements control.FileSystems.
@@ -143,7 +183,7 @@ func (v *volumes) CreateDestination(_ context.Context, id, kmsKey string) error 
 func (v *volumes) Open(ctx context.Context, id string, role control.Role, up *control.Upstream) error {
 	x := v.slot(id)
 	x.mu.Lock()
-	if x.eng == nil {
+	if x.eng == nil && x.rest == nil && !v.atRest(x, role) {
 		eng, err := engine.Open(ctx, v.options(id))
 		if err != nil {
 			x.mu.Unlock()
@@ -159,12 +199,15 @@ func (v *volumes) Open(ctx context.Context, id string, role control.Role, up *co
 func (v *volumes) SetRole(ctx context.Context, id string, role control.Role, up *control.Upstream) error {
 	x := v.get(id)
 	if x == nil {
-		return fmt.Errorf("file system %s is not open", id)
+		return errNotOpen(id)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.eng == nil {
-		return fmt.Errorf("file system %s is not open", id)
+	if x.rest != nil && role == control.RoleWriter {
+		return nil // it is one, at rest
+	}
+	if err := x.wake(ctx, false); err != nil {
+		return err
 	}
 	if role != control.RoleDestination || x.follow != nil && up != nil && !x.follow.follows(*up) {
 		x.stopFollowing()
@@ -215,7 +258,7 @@ func (v *volumes) startFollowing(x *volume, up *control.Upstream) error {
 		return fmt.Errorf("region %s is not among the peers of the configuration: add it to peer.peers and restart", up.Region)
 	}
 	f, err := replica.NewFollower(replica.FollowerConfig{
-		Dest: destination{source{x.eng}, up.Lineage}, HTTP: v.env.http(up.Region), BaseURL: url,
+		Dest: destination{source{Engine: x.eng}, up.Lineage}, HTTP: v.env.http(up.Region), BaseURL: url,
 		FileSystemID: up.FileSystemID, ReplicationID: up.Replication, Lineage: up.Lineage,
 		// The control plane took the file system over only because its
 		// protection was disabled: that is the operator's word.
@@ -260,8 +303,10 @@ func (v *volumes) Delete(_ context.Context, id string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.stopFollowing()
-	if e := x.engine(); e != nil {
-		x.opened(nil)
+	x.stateMu.Lock()
+	x.gone = true
+	x.stateMu.Unlock()
+	if e, _ := x.closed(); e != nil {
 		if err := e.Close(); err != nil {
 			v.env.log.Warn("closing a file system that is to be deleted", "file_system", id, "error", err)
 		}
@@ -277,18 +322,23 @@ func (v *volumes) Delete(_ context.Context, id string) error {
 }
 
 func (x *volume) engine() *engine.Engine {
-	x.stateMu.RLock()
-	defer x.stateMu.RUnlock()
+	x.stateMu.Lock()
+	defer x.stateMu.Unlock()
 	return x.eng
 }
 
 // AddMember implements control.FileSystems.
 func (v *volumes) AddMember(ctx context.Context, id, memberID, _ string) error {
 	x := v.get(id)
-	if x == nil || x.engine() == nil {
-		return fmt.Errorf("file system %s is not open", id)
+	if x == nil {
+		return errNotOpen(id)
 	}
-	return x.engine().AddMember(ctx, memberID)
+	e, err := x.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer x.done()
+	return e.AddMember(ctx, memberID)
 }
 
 // Stat implements control.FileSystems.
@@ -297,11 +347,16 @@ func (v *volumes) Stat(id string) (st control.Stat, ok bool) {
 	if x == nil {
 		return st, false
 	}
-	x.stateMu.RLock()
-	eng, role, status := x.eng, x.role, x.status
-	x.stateMu.RUnlock()
-	if eng == nil {
+	eng, rest := x.look()
+	defer x.looked(eng)
+	x.stateMu.Lock()
+	role, status, trouble := x.role, x.status, x.trouble
+	x.stateMu.Unlock()
+	switch {
+	case eng == nil && rest == nil:
 		return st, false
+	case eng == nil:
+		return statAtRest(rest, role, trouble), true
 	}
 	m := eng.Meta()
 	st = control.Stat{Lineage: eng.Lineage(), Role: role, Durable: eng.Durable(), BytesUsed: m.BytesUsed, Files: m.Files, Whole: eng.Whole()}
@@ -322,13 +377,18 @@ func (v *volumes) Stat(id string) (st control.Stat, ok bool) {
 
 // WaitReplicated implements control.FileSystems.
 func (v *volumes) WaitReplicated(ctx context.Context, id string, pos fs.Pos) error {
+	x := v.get(id)
+	if x == nil {
+		return errNotOpen(id)
+	}
+	e, err := x.use(ctx)
+	if err != nil {
+		return err
+	}
+	defer x.done()
 	for {
-		x := v.get(id)
-		if x == nil || x.engine() == nil {
-			return fmt.Errorf("file system %s is not open", id)
-		}
-		changed := x.engine().Notify()
-		if x.engine().Durable().Seq >= pos.Seq {
+		changed := e.Notify()
+		if e.Durable().Seq >= pos.Seq {
 			return nil
 		}
 		select {
@@ -339,22 +399,51 @@ func (v *volumes) WaitReplicated(ctx context.Context, id string, pos fs.Pos) err
 	}
 }
 
-// Close closes all engines.
+// closeAtOnce engines are closed at the same time: to close one is to wait for
+// the disk.
+const closeAtOnce = 8
+
+// Close closes all engines; those that could be at rest say so on disk, and the
+// next start need not open them.
 func (v *volumes) Close() error {
+	all := v.all()
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	room := make(chan struct{}, closeAtOnce)
+	for i, x := range all {
+		room <- struct{}{}
+		wg.Go(func() {
+			errs[i] = v.shut(x)
+			<-room
+		})
+	}
+	wg.Wait()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	var errs []error
-	for id, x := range v.m {
-		x.mu.Lock()
-		x.stopFollowing()
-		if e := x.engine(); e != nil {
-			x.opened(nil)
-			if err := e.Close(); err != nil {
-				errs = append(errs, fmt.Errorf("close file system %s: %w", id, err))
-			}
-		}
-		x.mu.Unlock()
-	}
 	clear(v.m)
 	return errors.Join(errs...)
+}
+
+// shut closes one for good.
+func (v *volumes) shut(x *volume) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stopFollowing()
+	e, alone := x.closed()
+	if e == nil {
+		return nil
+	}
+	if alone && x.role == control.RoleWriter && !v.replicated(x.id) {
+		_, err := e.Rest()
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, engine.ErrInUse) {
+			return fmt.Errorf("close file system %s: %w", x.id, err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		return fmt.Errorf("close file system %s: %w", x.id, err)
+	}
+	return nil
 }
