@@ -129,6 +129,7 @@ func (c *Control) Start(ctx context.Context) error {
 			return fmt.Errorf("start file system %s: %w", id, err)
 		}
 	}
+	c.spawn(func(ctx context.Context) { c.readAhead(ctx, ids) })
 	return nil
 }
 

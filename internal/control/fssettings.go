@@ -213,16 +213,21 @@ func (s *fsSettings) point(id string) *AccessPoint {
 	return s.points[id]
 }
 
-// readAhead fills the copy of the settings after a start, so that the first who
-// asks for an access point need not wait for those of all file systems. What
-// cannot be read is read when it is asked for.
-func (w *worker) readAhead(f *FileSystem) {
-	if w.ahead || !w.opened || w.c.cfg.Settings == nil {
-		return
-	}
-	w.ahead = true
-	if _, err := w.c.settings(f); err != nil {
-		w.c.log.Debug("the settings of a file system are not read yet", "file_system", w.id, "error", err)
+// readAhead fills the copies of the settings after a start, one file system after
+// the other, so that the first who asks for an access point need not wait for
+// those of all. What cannot be read is read when it is asked for.
+func (c *Control) readAhead(ctx context.Context, ids []string) {
+	for _, id := range ids {
+		f := c.fileSystem(id)
+		if ctx.Err() != nil || c.cfg.Settings == nil {
+			return
+		}
+		if f == nil || f.State != Available {
+			continue
+		}
+		if _, err := c.settings(f); err != nil {
+			c.log.Debug("the settings of a file system are not read yet", "file_system", id, "error", err)
+		}
 	}
 }
 

@@ -55,7 +55,6 @@ type worker struct {
 
 	// All below belongs to the goroutine of run.
 	begun  bool
-	ahead  bool // the settings were read ahead
 	opened bool
 	role   Role
 	up     Upstream
@@ -227,7 +226,6 @@ func (w *worker) step(ctx context.Context, v view) (time.Duration, error) {
 	w.targetsErr = w.closeTargets(ctx, v)
 	roleErr := w.ensureRole(ctx, v)
 	w.c.publish(w.id, func(l *live) { l.tried = true }) // the rest may wait for another region
-	w.readAhead(v.fs)
 	if errors.Is(roleErr, ErrNotWhole) && v.rep != nil && v.rep.Stage == StagePromoting {
 		return again, w.finishPromotion(v, OutcomeDiscarded)
 	}

@@ -19,7 +19,7 @@ import (
 
 const (
 	// restAfter is how long nobody uses an engine before it goes to rest. To wake
-	// it takes some ten milliseconds, so a client that comes back every few
+	// it takes some tens of milliseconds, so a client that comes back every few
 	// minutes does not notice; one that comes more often finds it open.
 	restAfter = 5 * time.Minute
 	// restCrowd engines may stand idle for so long. With more of them open each
