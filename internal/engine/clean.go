@@ -58,6 +58,10 @@ type CleanOptions struct {
 	PeerBytes int64
 	// SlackBytes of garbage are always left alone. Default 64 MiB.
 	SlackBytes int64
+	// Alone tells that the file system is in no replication: bytes that were
+	// overwritten since its promotion are not kept then for a salvage that only a
+	// destination could make necessary. nil: it never is. Any goroutine asks.
+	Alone func() bool
 }
 
 // CleanStats counts what the cleaner has done since the engine was opened.
@@ -104,18 +108,23 @@ func (e *Engine) JournalBytes() int64 {
 }
 
 // Clean makes passes until there is nothing more to gain. A replica that is
-// being resynchronised, or has received nothing yet, is left alone. Safe to be
-// called along with everything else.
-func (e *Engine) Clean(ctx context.Context) error {
+// being resynchronised, or has received nothing yet, is left alone; when that
+// begins meanwhile, Clean ends early, without an error. Safe to be called along
+// with everything else.
+func (e *Engine) Clean(caller context.Context) error {
 	e.cleaner.mu.Lock()
 	defer e.cleaner.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(caller)
 	defer cancel()
 	e.cleaner.cancel.Store(&cancel)
 	for {
 		more, err := e.cleanPass(ctx)
 		if err != nil {
-			if ctx.Err() == nil && !errors.Is(err, errSwitched) {
+			switched := errors.Is(err, errSwitched) || ctx.Err() != nil && caller.Err() == nil
+			if switched {
+				return nil
+			}
+			if ctx.Err() == nil {
 				e.noteFailed()
 			}
 			return fmt.Errorf("clean file system %s: %w", e.o.ID, err)
@@ -271,6 +280,11 @@ func (e *Engine) policy(s *survey) *cleanPolicy {
 	p.needRecords = p.needPayloads
 	if seq, ok := e.forkNeed(s.j, s.epochs, now); ok {
 		p.needRecords = min(p.needRecords, seq)
+		if e.o.Clean.Alone == nil || !e.o.Clean.Alone() {
+			// The replica that comes back may be promoted before it was heard of; then
+			// all that is here since the fork goes to salvage.
+			p.needPayloads = min(p.needPayloads, seq)
+		}
 	}
 	for _, r := range s.roots {
 		if c, ok := r.(checkpointRoot); ok { // its stream will go on from there

@@ -31,7 +31,7 @@ func (e *Engine) cleanSoon() {
 			return
 		}
 		err := e.Clean(e.life)
-		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, errSwitched) {
+		if err != nil && !errors.Is(err, context.Canceled) {
 			e.log.Warn("the journal could not be cleaned; it will be tried again", "error", err)
 		}
 	}()

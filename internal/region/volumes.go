@@ -99,8 +99,10 @@ func newVolumes(env volumeEnv) *volumes {
 }
 
 func (v *volumes) options(id string) engine.Options {
+	clean := v.env.clean
+	clean.Alone = func() bool { return !v.replicated(id) }
 	return engine.Options{FS: v.env.fs, Dir: filepath.Join(v.env.dir, id), ID: id, Region: v.env.region,
-		Now: v.env.now, Rand: v.env.rand, Logger: v.env.log, Cache: v.env.cache, Clean: v.env.clean, Keys: v.env.keys,
+		Now: v.env.now, Rand: v.env.rand, Logger: v.env.log, Cache: v.env.cache, Clean: clean, Keys: v.env.keys,
 		RecordSegmentBytes: v.env.recordSegmentBytes}
 }
 
