@@ -101,8 +101,9 @@ func (j *Journal) reuseSpare(id uint64) *recordSegment {
 		return nil
 	}
 	st, err := f.Stat()
-	if err == nil && st.Size() == j.o.RecordSegmentBytes {
-		if s := j.asSpare(f, st.Size()); s != nil {
+	// One that was made on a full disk is smaller.
+	if err == nil && st.Size() >= j.leastSize() && st.Size() <= j.o.RecordSegmentBytes {
+		if s := j.asSpare(f, st.Size()&^(blockSize-1)); s != nil {
 			return s
 		}
 	}

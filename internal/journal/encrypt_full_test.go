@@ -1,0 +1,94 @@
+package journal
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/seal"
+)
+
+// small is the real disk with room for limit bytes; 0: there is enough.
+type small struct {
+	disk.FS
+	t     *testing.T
+	dir   string
+	limit int64
+}
+
+// used is what the files take on disk.
+func (s *small) used() (n int64) {
+	s.t.Helper()
+	err := filepath.Walk(s.dir, func(_ string, st os.FileInfo, err error) error {
+		if err == nil && st.Mode().IsRegular() {
+			n += st.Sys().(*syscall.Stat_t).Blocks * 512
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+func (s *small) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := s.FS.OpenReadWrite(name, c, o...)
+	return &smallFile{f, s}, err
+}
+
+type smallFile struct {
+	vfs.File
+	s *small
+}
+
+func (f *smallFile) Preallocate(off, n int64) error {
+	if f.s.limit > 0 && f.s.used()+n > f.s.limit {
+		return syscall.ENOSPC
+	}
+	return f.File.Preallocate(off, n)
+}
+
+// TestRestartsOnAFullDisk: however often it is opened anew where there is no room
+// but its own, an encrypted journal takes records without payload, such as the
+// removal of a file, as one that is not encrypted does.
+func TestRestartsOnAFullDisk(t *testing.T) {
+	for _, key := range []*seal.Key{nil, fixedKey()} {
+		dir := filepath.Join(t.TempDir(), "journal")
+		d := &small{FS: disk.Real(), t: t, dir: filepath.Dir(dir)}
+		o := tiny(d)
+		o.Dir, o.Key, o.RecordSegmentBytes = dir, key, 1<<20
+		j, h := mustCreate(t, o), newHistory()
+		put := func() {
+			t.Helper()
+			for range 5 {
+				if _, err := h.append(j, nil); err != nil {
+					t.Fatalf("encrypted %v: %v", key != nil, err)
+				}
+				wait(t, j, h.last().Seq)
+			}
+		}
+		put()
+		for i := range 12 {
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			d.limit = d.used()
+			if i%3 == 1 { // nothing is written between two starts
+				if err := mustOpen(t, o, h, h.base, h.last().Seq).Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j = mustOpen(t, o, h, h.base, h.last().Seq)
+			put()
+		}
+		d.limit = 0
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		mustOpen(t, o, h, h.base, h.last().Seq)
+	}
+}
