@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -60,15 +61,35 @@ func Create(d disk.FS, dir, kmsKey string, keys Keeper, rand io.Reader) error {
 	if err != nil {
 		return err
 	}
-	wrapped, err := w.Wrap(k.secret[:], wrapContext(hex.EncodeToString(k.id[:])))
+	wrapped, err := wrapChecked(w, k.secret[:], wrapContext(hex.EncodeToString(k.id[:])))
 	if err != nil {
-		return fmt.Errorf("wrap a data key with %s: %w", kmsKey, err)
+		return fmt.Errorf("wrap a data key with %s; nothing was made: %w", kmsKey, err)
 	}
 	b, err := json.MarshalIndent(Envelope{envelopeFormat, kmsKey, hex.EncodeToString(k.id[:]), wrapped}, "", " ")
 	if err != nil {
 		return err
 	}
 	return disk.WriteFileAtomic(d, d.PathJoin(dir, EnvelopeName), b)
+}
+
+// wrapChecked wraps, and unwraps again before anything is encrypted: what does not
+// come back is noticed now, not at the restart that would lose all data.
+func wrapChecked(w Wrapper, secret []byte, context string) ([]byte, error) {
+	wrapped, err := w.Wrap(secret, context)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Contains(wrapped, secret) {
+		return nil, errors.New("the answer holds the plain data key: it was not encrypted; mend what answers")
+	}
+	again, err := w.Unwrap(wrapped, context)
+	if err != nil {
+		return nil, fmt.Errorf("what was wrapped is not unwrapped again: %w", err)
+	}
+	if !bytes.Equal(again, secret) {
+		return nil, errors.New("what was wrapped is unwrapped to another key; mend what answers")
+	}
+	return wrapped, nil
 }
 
 // wrapContext ties a wrapped key to its id, so that no other can be put in its

@@ -204,6 +204,25 @@ func TestCommandThatFails(t *testing.T) {
 	}
 }
 
+// TestWrappingIsTriedBeforeItIsReliedUpon: a command that cannot give a key back
+// must not be noticed by the restart that needs it.
+func TestWrappingIsTriedBeforeItIsReliedUpon(t *testing.T) {
+	for body, want := range map[string]string{
+		"cat":                   "plain data key",
+		`echo '{"key":"AQ=="}'`: "another key",
+		`grep -q '"wrap"' && echo '{"key":"AQ=="}'`: "not unwrapped again",
+	} {
+		mem := disk.NewMem()
+		err := Create(mem, "/", arn, keeper{arn: Command([]string{script(t, body)}, arn, time.Minute)}, rand.Reader)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "nothing was made") {
+			t.Errorf("%q: %v, want %q", body, err, want)
+		}
+		if e, err := ReadEnvelope(mem, "/"); e != nil || err != nil {
+			t.Errorf("%q: an envelope is left: %+v, %v", body, e, err)
+		}
+	}
+}
+
 // What the program is asked is frozen.
 func TestCommandQuestion(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "question")
