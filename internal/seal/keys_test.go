@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,7 +92,14 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 	if err := os.Chmod(open, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
+		pipe:                           "no regular file",
+		t.TempDir():                    "no regular file",
+		keyFile(t, ""):                 "openssl rand",
 		open:                           "chmod 600",
 		filepath.Join(open, "x"):       "read the key file",
 		keyFile(t, "# nothing"):        "openssl rand",
@@ -101,6 +109,23 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 	} {
 		if _, err := KeyFile(path, rand.Reader); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// TestKeyFilesThatEditorsAndMountsMake: with other line ends, or behind a link.
+func TestKeyFilesThatEditorsAndMountsMake(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(keyFile(t, hexA), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, keyFile(t, "# one\r", "  "+hexA+"\r", "\r")} {
+		w, err := KeyFile(path, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(w.(*fileWrapper).keys[0]); got != hexA || len(w.(*fileWrapper).keys) != 1 {
+			t.Errorf("%s: key %s", path, got)
 		}
 	}
 }
