@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -90,5 +91,41 @@ func TestRestartsOnAFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustOpen(t, o, h, h.base, h.last().Seq)
+	}
+}
+
+// TestShortSegmentsAreCounted: what restarts of an encrypted journal leave behind
+// is counted, also after the next restart, until it is cleaned away.
+func TestShortSegmentsAreCounted(t *testing.T) {
+	for _, key := range []*seal.Key{nil, fixedKey()} {
+		o := tiny(disk.Real())
+		o.Dir, o.Key, o.RecordSegmentBytes = filepath.Join(t.TempDir(), "journal"), key, 1<<20
+		j, h := mustCreate(t, o), newHistory()
+		for range 5 {
+			if _, err := h.append(j, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			j = mustOpen(t, o, h, h.base, h.last().Seq)
+		}
+		want := int64(6) // with the one of the BASE
+		if key == nil {
+			want = 0
+		}
+		if got := j.Short(); got != want {
+			t.Errorf("encrypted %v: %d short segments, want %d", key != nil, got, want)
+		}
+		if _, err := h.append(j, nil); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, j, h.last().Seq)
+		if err := j.Clean(noDeadline, j.Closed(), nil, func(context.Context, int) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if got := j.Short(); got != min(want, 1) {
+			t.Errorf("encrypted %v: %d short segments after cleaning", key != nil, got)
+		}
 	}
 }

@@ -33,6 +33,7 @@ type files struct {
 	clock uint64
 	ended bool         // closeAll was called
 	bytes atomic.Int64 // disk space of all segments
+	short atomic.Int64 // record segments below ShortSegment
 }
 
 // segmentFile is an open segment, counted: acquire and release.
@@ -203,12 +204,19 @@ func (s *files) remove(id uint64) error {
 	path := s.path(segmentName(id, c))
 	if st, err := s.fs.Stat(path); err == nil {
 		s.bytes.Add(-st.Size())
+		s.countShort(c, st.Size(), -1)
 	}
 	if err := s.fs.Remove(path); err != nil {
 		return fmt.Errorf("remove segment: %w", err)
 	}
 	delete(s.class, id)
 	return nil
+}
+
+func (s *files) countShort(c class, size, n int64) {
+	if c == classRecord && size < ShortSegment {
+		s.short.Add(n)
+	}
 }
 
 // closeAll closes what nobody uses any more; the rest closes when released.

@@ -59,6 +59,8 @@ func (j *Journal) cutShort(f *segmentFile, size, used int64) error {
 		return err
 	}
 	j.files.bytes.Add(st.Size() - size)
+	j.files.countShort(classRecord, size, -1)
+	j.files.countShort(classRecord, st.Size(), 1)
 	return nil
 }
 

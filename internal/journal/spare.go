@@ -101,6 +101,7 @@ func (j *Journal) newRecordSegment(id uint64, size int64) (*recordSegment, error
 		return nil, err
 	}
 	j.files.bytes.Add(size)
+	j.files.countShort(classRecord, size, 1)
 	return &recordSegment{file: j.files.add(id, classRecord, f, sealing), size: size, next: headerSize}, nil
 }
 
