@@ -286,3 +286,51 @@ func TestWrongKeyIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestAnotherSecretChangesNothing: whoever unwraps data keys gave another one for
+// this id. Nothing opens, nothing is changed, and the right key finds it all.
+func TestAnotherSecretChangesNothing(t *testing.T) {
+	id := fixedKey().ID()
+	other, err := seal.NewKey(bytes.NewReader(append(id[:], make([]byte, 32)...)))
+	if err != nil || other.ID() != id {
+		t.Fatal(err)
+	}
+	for _, rebased := range []bool{false, true} {
+		mem := disk.NewMem()
+		o := encryptedTiny(mem)
+		j, h := mustCreate(t, o), newHistory()
+		put := func() {
+			if _, err := h.append(j, make([]byte, 5000)); err != nil {
+				t.Fatal(err)
+			}
+			wait(t, j, h.last().Seq)
+		}
+		put()
+		if rebased {
+			if err := j.Rebase(h.last(), nil); err != nil {
+				t.Fatal(err)
+			}
+			h = &history{base: h.last(), epoch: h.epoch}
+			put()
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before := newFlipper(t, mem).files
+		wrong := o
+		wrong.Key = other
+		if _, err := Open(wrong); err == nil || !strings.Contains(err.Error(), "another key") {
+			t.Errorf("rebased %v: opened with another secret: %v", rebased, err)
+		}
+		after := newFlipper(t, mem).files
+		for name, b := range before {
+			if !bytes.Equal(after[name], b) {
+				t.Errorf("rebased %v: %s was changed", rebased, name)
+			}
+		}
+		if len(after) != len(before) {
+			t.Errorf("rebased %v: %d files, were %d", rebased, len(after), len(before))
+		}
+		mustOpen(t, o, h, h.base, h.last().Seq)
+	}
+}
