@@ -29,6 +29,9 @@ const (
 	logSuffix = ".log"
 )
 
+// IsSealed reports whether bytes on disk look like a sealed file's.
+func IsSealed(b []byte) bool { return bytes.HasPrefix(b, []byte(fileMagic)) }
+
 // layout is how the bytes of a sealed file stand on disk.
 type layout uint16
 
