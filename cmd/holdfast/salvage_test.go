@@ -103,3 +103,29 @@ func TestOfflineToolsFindTheKey(t *testing.T) {
 		t.Error("a copy was begun all the same")
 	}
 }
+
+// TestCheckWithoutAKeyTellsOfNoDamage: what cannot be looked at is not damaged.
+func TestCheckWithoutAKeyTellsOfNoDamage(t *testing.T) {
+	dir, cfg := sealedPlace(t)
+	data := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(data, "file-systems"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir, filepath.Join(data, "file-systems", "fs-1")); err != nil {
+		t.Fatal(err)
+	}
+	current := `{"format":1,"journal":"journal-000001","lineage":"` + fs.Lineage{1}.String() + `"}`
+	if err := os.WriteFile(filepath.Join(data, "file-systems", "fs-1", "current.json"), []byte(current), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"check", data}, {"check", "--repair", data}} {
+		out, err := run(args...)
+		if err == nil || !strings.Contains(err.Error(), "not looked at") || strings.Contains(out+err.Error(), "amaged") || strings.Contains(out, "DAMAGED") || !strings.Contains(out, "encryption.keys") {
+			t.Errorf("%v: %s%v", args, out, err)
+		}
+	}
+	// With the key it is looked at: its tree is not there.
+	if out, err := run("check", "--config", cfg, data); err == nil || !strings.Contains(out, "DAMAGED: tree") {
+		t.Errorf("with the key: %s%v", out, err)
+	}
+}

@@ -114,6 +114,14 @@ func ReadEnvelope(d disk.FS, dir string) (*Envelope, error) {
 	return e, nil
 }
 
+// ErrLocked is what an error of Open is when the key that wraps cannot be asked, or
+// does not unwrap: nothing is known to be wrong with the file system.
+var ErrLocked = errors.New("the file system is locked")
+
+type lockedError struct{ error }
+
+func (e lockedError) Unwrap() []error { return []error{e.error, ErrLocked} }
+
 // Open unwraps the data key of the file system in dir; nil: it is not encrypted.
 func Open(d disk.FS, dir string, keys Keeper) (*Key, error) {
 	e, err := ReadEnvelope(d, dir)
@@ -121,15 +129,15 @@ func Open(d disk.FS, dir string, keys Keeper) (*Key, error) {
 		return nil, err
 	}
 	if keys == nil {
-		return nil, fmt.Errorf("%s is encrypted with %s, and no keys are configured: give the region's configuration, with its encryption.keys", dir, e.KMSKey)
+		return nil, lockedError{fmt.Errorf("%s is encrypted with %s, and no keys are configured: give the region's configuration, with its encryption.keys", dir, e.KMSKey)}
 	}
 	w, err := keys.Wrapper(e.KMSKey)
 	if err != nil {
-		return nil, fmt.Errorf("unwrap the data key of %s: %w", dir, err)
+		return nil, lockedError{fmt.Errorf("unwrap the data key of %s: %w", dir, err)}
 	}
 	secret, err := w.Unwrap(e.Wrapped, wrapContext(e.ID))
 	if err != nil {
-		return nil, fmt.Errorf("unwrap the data key of %s with %s: %w", dir, e.KMSKey, err)
+		return nil, lockedError{fmt.Errorf("unwrap the data key of %s with %s: %w", dir, e.KMSKey, err)}
 	}
 	k := &Key{}
 	id, err := hex.DecodeString(e.ID)
