@@ -129,3 +129,33 @@ func TestShortSegmentsAreCounted(t *testing.T) {
 		}
 	}
 }
+
+// uncut is a disk whose files cannot be cut: some need room for that, too.
+type uncut struct{ disk.FS }
+
+func (d uncut) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.OpenReadWrite(name, c, o...)
+	return uncutFile{f}, err
+}
+
+type uncutFile struct{ vfs.File }
+
+// Fd is of no file: whatever is asked of it fails.
+func (uncutFile) Fd() uintptr { return 1 << 30 }
+
+// TestWhatCannotBeCutOpens: that space is not given back is no reason to keep a
+// file system closed.
+func TestWhatCannotBeCutOpens(t *testing.T) {
+	o := tiny(uncut{disk.NewMem()})
+	o.Key = fixedKey()
+	j, h := mustCreate(t, o), newHistory()
+	for range 3 {
+		if _, err := h.append(j, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		j = mustOpen(t, o, h, h.base, h.last().Seq)
+	}
+}

@@ -24,7 +24,7 @@ func (r *recovery) adopt() error {
 	if f.sealing.with != nil {
 		j.tail.ended = true
 		if err := j.cutShort(f, st.Size(), r.c.offset); err != nil {
-			return err
+			j.log.Warn("reserved space is not given back", "segment", f.name, "err", err)
 		}
 	}
 	j.mu.Lock()

@@ -141,8 +141,11 @@ func Open(d disk.FS, dir string, keys Keeper) (*Key, error) {
 	}
 	k := &Key{}
 	id, err := hex.DecodeString(e.ID)
-	if err != nil || len(id) != len(k.id) || len(secret) != SecretSize {
-		return nil, errors.Join(err, &fs.CorruptionError{File: d.PathJoin(dir, EnvelopeName), Detail: fmt.Sprintf("a data key of %d bytes with an id of %d", len(secret), len(id))})
+	if err != nil || len(id) != len(k.id) {
+		return nil, &fs.CorruptionError{File: d.PathJoin(dir, EnvelopeName), Detail: fmt.Sprintf("a data key with the id %.40q; put the file back from a backup", e.ID)}
+	}
+	if len(secret) != SecretSize {
+		return nil, lockedError{fmt.Errorf("unwrap the data key of %s with %s: %d bytes came, a data key has %d: this is not what was wrapped", dir, e.KMSKey, len(secret), SecretSize)}
 	}
 	copy(k.id[:], id)
 	copy(k.secret[:], secret)

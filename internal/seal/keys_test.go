@@ -248,6 +248,31 @@ func TestWrappingIsTriedBeforeItIsReliedUpon(t *testing.T) {
 	}
 }
 
+// TestWhatACommandAnswersIsNotTold: it may be a key.
+func TestWhatACommandAnswersIsNotTold(t *testing.T) {
+	const secret = "1234567890123456789"
+	for _, body := range []string{`{"key":[` + secret + `]}`, `{"key":` + secret + `}`, `{"key":"` + secret + `"}`, secret, `"` + secret + `"`, `{"` + secret + `"`} {
+		_, err := Command([]string{script(t, "echo '"+body+"'")}, arn, time.Minute).Unwrap([]byte("x"), "c")
+		if err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// TestAnAnswerThatIsNoDataKey is not held against the envelope.
+func TestAnAnswerThatIsNoDataKey(t *testing.T) {
+	mem := disk.NewMem()
+	if err := Create(mem, "/", arn, keeper{arn: One([32]byte{1}, rand.Reader)}, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	w := Command([]string{script(t, `echo '{"key":"AQ=="}'`)}, arn, time.Minute)
+	_, err := Open(mem, "/", keeper{arn: w})
+	var damage *fs.CorruptionError
+	if !errors.Is(err, ErrLocked) || errors.As(err, &damage) || !strings.Contains(err.Error(), "1 bytes came") {
+		t.Errorf("%v", err)
+	}
+}
+
 // What the program is asked is frozen.
 func TestCommandQuestion(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "question")
