@@ -334,3 +334,45 @@ func TestAnotherSecretChangesNothing(t *testing.T) {
 		mustOpen(t, o, h, h.base, h.last().Seq)
 	}
 }
+
+// TestAWipedHeaderOpensNoPlainBytes: units with good checksums, put into an
+// encrypted journal's segment whose header was wiped, are not served.
+func TestAWipedHeaderOpensNoPlainBytes(t *testing.T) {
+	mem := disk.NewMem()
+	o := encryptedTiny(mem)
+	j, h := mustCreate(t, o), newHistory()
+	a, err := h.append(j, make([]byte, 1500)) // inline
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, j, h.last().Seq)
+	if err := j.Rebase(h.last(), nil); err != nil { // its segment stays for the payload
+		t.Fatal(err)
+	}
+	h = &history{base: h.last(), epoch: h.epoch}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := mem.OpenReadWrite(testDir+"/"+segmentName(a.Segment, classRecord), disk.Category)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := appendUnits(nil, bytes.Repeat([]byte("x"), 1500), a.Segment, a.Offset, nil)
+	for _, w := range []struct {
+		b  []byte
+		at int64
+	}{{make([]byte, headerSize), 0}, {forged, int64(a.Offset)}} {
+		if _, err := f.WriteAt(w.b, w.at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	j = mustOpen(t, o, h, h.base, h.last().Seq)
+	got := make([]byte, 1500)
+	var damage *fs.CorruptionError
+	if err := j.Read(a, 0, got); !errors.As(err, &damage) {
+		t.Errorf("forged bytes are served: %q..., %v", got[:8], err)
+	}
+}

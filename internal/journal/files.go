@@ -140,7 +140,12 @@ func (s *files) checkOpened(f disk.File, id uint64, c class) (how sealing, err e
 	case err != nil:
 		return how, err
 	case state == headerBlank:
-		// A fresh segment whose header is still on its way, or a spare.
+		// A fresh segment whose header is still on its way, or a spare. In an
+		// encrypted journal nothing in it opens: with its header wiped, a segment
+		// must not pass for one that is not encrypted.
+		if c == classRecord && s.key != nil {
+			return sealingOf(&segmentHeader{key: s.key.ID()}, s.key)
+		}
 		if c == classRecord {
 			return how, nil
 		}
