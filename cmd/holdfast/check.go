@@ -26,7 +26,7 @@ func newCheckCommand() *cobra.Command {
 		Short: "Check a stopped region's file systems; changes nothing without --repair",
 		Long: "Checks every file system in a region's data directory: segments, checksums, chain and payloads of its journal,\n" +
 			"the tree against itself (names, link counts, extents, counters) and against the journal. The region must be stopped.\n" +
-			"Exit status 1 when anything is damaged. What to do then: see docs/operations.md.\n" +
+			"Exit status 1 when anything is damaged, or was not looked at for lack of its key. What to do then: see docs/operations.md.\n" +
 			"With --repair, what follows from the rest of a tree (link counts, counters, lists, the second form of directory entries) is\n" +
 			"written anew, and each change is told. Lost or damaged data is not made up: another region has it, or a backup.",
 		Example: "  holdfast check /var/lib/holdfast/data\n  holdfast check --repair /var/lib/holdfast/data\n" +
@@ -49,7 +49,7 @@ func newCheckCommand() *cobra.Command {
 			}
 			defer func() { err = errors.Join(err, lock.Close()) }()
 			sort.Strings(names)
-			damaged := 0
+			damaged, locked := 0, 0
 			for _, id := range names {
 				if !strings.HasPrefix(id, "fs-") {
 					continue
@@ -57,6 +57,11 @@ func newCheckCommand() *cobra.Command {
 				o := engine.Options{Keys: unwrap, FS: d, Dir: filepath.Join(dir, id), ID: id, Now: time.Now, Rand: rand.Reader,
 					Clean: engine.CleanOptions{Off: true}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 				r, err := engine.Check(o, !fast)
+				if errors.Is(err, seal.ErrLocked) {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: NOT LOOKED AT: %s\n", id, err)
+					locked++
+					continue
+				}
 				if err != nil {
 					r.Problems = append(r.Problems, err.Error())
 				}
@@ -68,19 +73,27 @@ func newCheckCommand() *cobra.Command {
 					damaged++
 				}
 			}
-			if damaged > 0 {
-				if repair {
-					return fmt.Errorf("%d file systems are still damaged; see the guide, under damage", damaged)
-				}
-				return fmt.Errorf("%d file systems are damaged; nothing was changed", damaged)
-			}
-			return nil
+			return checkResult(damaged, locked, repair)
 		},
 	}
 	keys = keysFlag(c)
 	c.Flags().BoolVar(&repair, "repair", false, "write anew what follows from the rest of a tree")
 	c.Flags().BoolVar(&fast, "fast", false, "do not read the bytes of every extent")
 	return c
+}
+
+func checkResult(damaged, locked int, repair bool) error {
+	var errs []error
+	switch {
+	case damaged > 0 && repair:
+		errs = append(errs, fmt.Errorf("%d file systems are still damaged; see the guide, under damage", damaged))
+	case damaged > 0:
+		errs = append(errs, fmt.Errorf("%d file systems are damaged; nothing was changed", damaged))
+	}
+	if locked > 0 {
+		errs = append(errs, fmt.Errorf("%d encrypted file systems were not looked at: their keys are needed", locked))
+	}
+	return errors.Join(errs...)
 }
 
 func printCheck(cmd *cobra.Command, id string, r *engine.CheckReport) {

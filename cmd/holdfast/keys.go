@@ -34,5 +34,9 @@ func journalKey(dir string, keys func() (seal.Keeper, error)) (*seal.Key, error)
 	if err != nil {
 		return nil, err
 	}
-	return seal.Open(disk.Real(), filepath.Dir(filepath.Clean(dir)), k)
+	dir, err = filepath.Abs(dir) // what is above "." is not seen in it
+	if err != nil {
+		return nil, err
+	}
+	return seal.Open(disk.Real(), filepath.Dir(dir), k)
 }

@@ -27,7 +27,10 @@ func newSalvageCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			from := filepath.Clean(args[0])
+			from, err := filepath.Abs(args[0]) // what is above "." is not seen in it
+			if err != nil {
+				return err
+			}
 			d := disk.Real()
 			// FS-ID/salvage/ID: the envelope of the data key is two above.
 			key, err := seal.Open(d, filepath.Dir(filepath.Dir(from)), unwrap)
@@ -36,6 +39,8 @@ func newSalvageCommand() *cobra.Command {
 			}
 			if key != nil {
 				d = seal.Files(d, key, nil)
+			} else if err := refuseSealed(d, from); err != nil {
+				return err
 			}
 			if err := os.Mkdir(args[1], 0o700); err != nil {
 				return fmt.Errorf("make the directory for the copy: %w; give one that does not exist", err)
@@ -50,6 +55,19 @@ func newSalvageCommand() *cobra.Command {
 	}
 	keys = keysFlag(c)
 	return c
+}
+
+// refuseSealed: without the envelope, encrypted bytes would pass for the files.
+func refuseSealed(d disk.FS, salvage string) error {
+	b, err := disk.ReadFile(d, filepath.Join(salvage, "manifest.json"))
+	if err != nil {
+		return fmt.Errorf("%s is no salvage: %w", salvage, err)
+	}
+	if seal.IsSealed(b) {
+		return fmt.Errorf("the salvage %s is encrypted, and %s is not there; nothing was copied; give the directory where it was made, FS-ID/salvage/ID",
+			salvage, filepath.Join(filepath.Dir(filepath.Dir(salvage)), seal.EnvelopeName))
+	}
+	return nil
 }
 
 // copyTree copies the files of a directory, and of those in it.
@@ -94,7 +112,10 @@ func copyFile(d disk.FS, from, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	if _, err := io.Copy(w, r); err != nil {
+	// A part of an encrypted file, up to 1 MiB, is decrypted for each read that
+	// touches it: few large ones. (io.Copy would have the files choose.)
+	buf := make([]byte, 4<<20)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, buf); err != nil {
 		return err
 	}
 	return w.Sync()

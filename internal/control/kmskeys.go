@@ -30,10 +30,13 @@ func (c *Control) kmsKey(name string) (string, error) {
 		}
 		short = strings.TrimPrefix(parts[5], "key/")
 	}
-	for i, k := range c.cfg.KMSKeys {
-		if short == k.ID || short != "" && short == k.Alias || i == 0 && (short == "" || short == defaultAlias) {
+	for _, k := range c.cfg.KMSKeys {
+		if short != "" && (short == k.ID || short == k.Alias) {
 			return c.kmsARN(k), nil
 		}
+	}
+	if short == "" || short == defaultAlias { // which nobody has for an alias
+		return c.kmsARN(c.cfg.KMSKeys[0]), nil
 	}
 	return "", refuse(CodeBadRequest, "KmsKeyId %.200s is not a key of this region: choose one of %s, or add it to encryption.keys of its configuration and restart", name, c.listKMSKeys())
 }

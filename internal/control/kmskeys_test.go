@@ -52,6 +52,14 @@ func TestWhichKeyAFileSystemGets(t *testing.T) {
 		}
 		_, err = p.west.Control.CreateFileSystem(t.Context(), control.CreateFileSystemRequest{CreationToken: "x", Encrypted: true})
 		wantCode(t, "a region without keys", err, control.CodeBadRequest)
+		// Who has the name of the default for an alias, has it.
+		p.withKeys(p.east, control.KMSKey{ID: keyOne}, control.KMSKey{ID: keyTwo, Alias: "alias/aws/elasticfilesystem"})
+		for name, want := range map[string]string{"": one, "alias/aws/elasticfilesystem": two} {
+			d, err := p.east.Control.CreateFileSystem(t.Context(), control.CreateFileSystemRequest{CreationToken: "named" + name, Encrypted: true, KMSKey: name})
+			if err != nil || d.KMSKey != want {
+				t.Errorf("key %q: %q, %v; want %q", name, d.KMSKey, err, want)
+			}
+		}
 		// It stays what it was when the keys change.
 		p.withKeys(p.east, control.KMSKey{ID: keyTwo})
 		all, err := p.east.Control.DescribeFileSystems("", "t")

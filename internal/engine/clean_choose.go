@@ -46,6 +46,11 @@ const (
 	worthIt = 8
 )
 
+// maxShort bounds the short record segments that are kept though nobody needs
+// them: a file system that is restarted over and over must not have to look at
+// ever more of them. A pass goes down to shortGoal, so that not each start begins one.
+const maxShort, shortGoal = 1024, 768
+
 // choice is what a pass removes.
 type choice struct {
 	victims []journal.Segment
@@ -79,17 +84,19 @@ func choose(l []journal.Segment, used map[uint64]usage, p *cleanPolicy) *choice 
 
 // history takes the oldest record segments.
 func (c *choice) history(l []journal.Segment, used map[uint64]usage, p *cleanPolicy) {
-	total := int64(0)
+	total, short := int64(0), 0
 	for _, s := range l {
 		if s.History {
 			total += s.Bytes
+			short += shortOne(s)
 		}
 	}
+	shorts := short > maxShort
 	for _, s := range l {
 		if !s.History {
 			continue
 		}
-		tooMuch := total > p.historyBytes || p.pressure >= tight
+		tooMuch := total > p.historyBytes || p.pressure >= tight || shorts && short > shortGoal
 		needed := s.End > p.needRecords || s.Last > p.needPayloads
 		switch {
 		case s.End > p.flushed:
@@ -105,7 +112,15 @@ func (c *choice) history(l []journal.Segment, used map[uint64]usage, p *cleanPol
 		c.overran = c.overran || needed
 		c.take(s, used[s.ID])
 		total -= s.Bytes
+		short -= shortOne(s)
 	}
+}
+
+func shortOne(s journal.Segment) int {
+	if s.Bytes < journal.ShortSegment {
+		return 1
+	}
+	return 0
 }
 
 // rest takes segments that hold nothing but payloads, those with the most

@@ -56,8 +56,11 @@ func (e *Engine) cleanDue() bool {
 	if grown > e.o.Clean.slack()+used/deadTrigger || waste < c.waste/2 {
 		return true
 	}
-	return waste > e.o.Clean.slack() && (c.last.IsZero() || now.Sub(c.last) > cleanAnyway)
+	return worthAnHour(waste, e.o.Clean.slack(), j.Short()) && (c.last.IsZero() || now.Sub(c.last) > cleanAnyway)
 }
+
+// worthAnHour: there is enough for a pass every hour, or after a start.
+func worthAnHour(waste, slack, short int64) bool { return waste > slack || short > maxShort }
 
 // mayClean: a superseded primary keeps all that it has until the operator
 // decides; it makes no garbage either.

@@ -4,8 +4,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
+	"github.com/holdfast-fs/holdfast/internal/fs"
 	"github.com/holdfast-fs/holdfast/internal/seal"
 )
 
@@ -30,12 +32,32 @@ func (o *Options) unlock() error {
 	if err != nil {
 		return err
 	}
+	if k == nil {
+		if err := o.refuseLost(); err != nil {
+			return err
+		}
+	}
 	o.encryption.plain = o.FS
 	if k != nil {
 		o.encryption.key = k
 		// Salts need only never to repeat: they are of the machine's randomness,
 		// as those of the journal are.
 		o.FS = seal.Files(o.FS, k, rand.Reader)
+	}
+	return nil
+}
+
+// refuseLost: a replica that has received only a part of its first checkpoint has
+// no journal yet that would refuse to be opened without its key. It must not be
+// swept, and go on unencrypted, because the envelope is lost.
+func (o *Options) refuseLost() error {
+	for _, name := range []string{stageFileName, peersName} {
+		path := filepath.Join(o.Dir, name)
+		// What cannot be read proves nothing; who needs it says so.
+		if b, err := disk.ReadFile(o.FS, path); err == nil && seal.IsSealed(b) {
+			return &fs.CorruptionError{File: filepath.Join(o.Dir, seal.EnvelopeName),
+				Detail: "it is missing, but " + path + " is encrypted; nothing was changed; put it back from a backup: without it the file system cannot be read"}
+		}
 	}
 	return nil
 }

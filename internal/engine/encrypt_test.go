@@ -152,6 +152,30 @@ func TestWithoutItsKey(t *testing.T) {
 	ok(t, e.Close())
 }
 
+// TestAHalfReceivedReplicaWithoutItsEnvelope is not taken for an empty one, that is
+// not encrypted.
+func TestAHalfReceivedReplicaWithoutItsEnvelope(t *testing.T) {
+	mem := disk.NewMem()
+	o := testOptions(mem, newClock(), "fs-1", 1)
+	o.KMSKey = testKMSKey
+	ok(t, CreateEmpty(o))
+	e := must[*Engine](t)(Open(ctx, o))
+	must[*Stage](t)(e.OpenStage("first", hfs.Lineage{7}, CheckpointInfo{Pos: hfs.Pos{Seq: 5}, Whole: true}, nil))
+	ok(t, e.Close())
+	path := "/fs-1/" + seal.EnvelopeName
+	b := must[[]byte](t)(disk.ReadFile(mem, path))
+	ok(t, mem.Remove(path))
+	if _, err := Open(ctx, o); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("without the envelope: %v", err)
+	}
+	ok(t, disk.WriteFileAtomic(mem, path, b))
+	e = must[*Engine](t)(Open(ctx, o))
+	if name := e.StageName(); name != "first" || !e.Encrypted() {
+		t.Errorf("stage %q, encrypted %v", name, e.Encrypted())
+	}
+	ok(t, e.Close())
+}
+
 type wrongKeys struct{}
 
 func (wrongKeys) Wrapper(string) (seal.Wrapper, error) {

@@ -3,9 +3,7 @@ package journal
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -13,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/holdfast-fs/holdfast/internal/disk"
 	"github.com/holdfast-fs/holdfast/internal/fs"
@@ -245,9 +241,16 @@ func cleanAll(t *testing.T, j *Journal, h *history) {
 		if !ok {
 			break
 		}
+		if e.Addr.IsZero() {
+			continue
+		}
+		at, from, _, err := j.Locate(e.Addr, 0, e.Addr.Length) // an earlier cleaning may have moved it
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, v := range victims {
-			if e.Addr.Segment == v.ID {
-				pieces = append(pieces, Piece{Addr: e.Addr, Length: e.Addr.Length})
+			if at.Segment == v.ID {
+				pieces = append(pieces, Piece{Addr: at, From: from, Length: e.Addr.Length})
 			}
 		}
 	}
@@ -284,129 +287,92 @@ func TestWrongKeyIsRefused(t *testing.T) {
 	}
 }
 
-// TestNoPlaceIsSealedTwice: through crashes at any moment, restarts, cleaning and
-// rebases, whatever stands at one place under one key is always the same.
-func TestNoPlaceIsSealedTwice(t *testing.T) {
-	w := &sealWatch{t: t, seen: map[string][]byte{}, again: map[string]int{}}
-	for seed := range fewer(uint64(60), 6) {
-		rng := rand.New(rand.NewPCG(seed, 5))
-		mem, h := disk.NewMem(), newHistory()
-		open := func() (*Journal, error) {
-			j, err := Open(encryptedTiny(w.over(mem)))
-			if err != nil {
-				return nil, err
+// TestAnotherSecretChangesNothing: whoever unwraps data keys gave another one for
+// this id. Nothing opens, nothing is changed, and the right key finds it all.
+func TestAnotherSecretChangesNothing(t *testing.T) {
+	id := fixedKey().ID()
+	other, err := seal.NewKey(bytes.NewReader(append(id[:], make([]byte, 32)...)))
+	if err != nil || other.ID() != id {
+		t.Fatal(err)
+	}
+	for _, rebased := range []bool{false, true} {
+		mem := disk.NewMem()
+		o := encryptedTiny(mem)
+		j, h := mustCreate(t, o), newHistory()
+		put := func() {
+			if _, err := h.append(j, make([]byte, 5000)); err != nil {
+				t.Fatal(err)
 			}
-			end, err := h.check(j, h.base, h.base.Seq)
-			if err == nil {
-				h.cutTo(end)
-			}
-			return j, err
+			wait(t, j, h.last().Seq)
 		}
-		if err := Create(encryptedTiny(w.over(mem))); err != nil {
+		put()
+		if rebased {
+			if err := j.Rebase(h.last(), nil); err != nil {
+				t.Fatal(err)
+			}
+			h = &history{base: h.last(), epoch: h.epoch}
+			put()
+		}
+		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		for range 8 {
-			j, err := open()
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			for range rng.IntN(12) {
-				if _, err := h.append(j, randomPayload(rng)); err != nil {
-					t.Fatal(err)
-				}
-				if rng.IntN(3) == 0 {
-					wait(t, j, h.last().Seq)
-				}
-			}
-			switch rng.IntN(4) {
-			case 0:
-				if err := j.Close(); err != nil {
-					t.Fatal(err)
-				}
-			case 1:
-				j.kill() // what was written stays
-			default:
-				j.mu.Lock()
-				j.kick()
-				j.mu.Unlock()
-				mem = mem.Crash(rng, []int{0, 30, 60, 100}[rng.IntN(4)])
-				j.kill()
+		before := newFlipper(t, mem).files
+		wrong := o
+		wrong.Key = other
+		if _, err := Open(wrong); err == nil || !strings.Contains(err.Error(), "another key") {
+			t.Errorf("rebased %v: opened with another secret: %v", rebased, err)
+		}
+		after := newFlipper(t, mem).files
+		for name, b := range before {
+			if !bytes.Equal(after[name], b) {
+				t.Errorf("rebased %v: %s was changed", rebased, name)
 			}
 		}
+		if len(after) != len(before) {
+			t.Errorf("rebased %v: %d files, were %d", rebased, len(after), len(before))
+		}
+		mustOpen(t, o, h, h.base, h.last().Seq)
 	}
-	if len(w.seen) < fewer(1000, 100) || w.again["entry"] == 0 || w.again["payload"] == 0 {
-		t.Errorf("only %d places were seen, %v of them again", len(w.seen), w.again)
-	}
 }
 
-// sealWatch sees everything that is written to segments.
-type sealWatch struct {
-	t     *testing.T
-	mu    sync.Mutex
-	seen  map[string][]byte // by salt and place
-	again map[string]int    // written once more, with the same bytes
-}
-
-func (w *sealWatch) over(d disk.FS) disk.FS { return &watchedFS{d, w} }
-
-type watchedFS struct {
-	disk.FS
-	w *sealWatch
-}
-
-func (f *watchedFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	file, err := f.FS.OpenReadWrite(name, c, o...)
+// TestAWipedHeaderOpensNoPlainBytes: units with good checksums, put into an
+// encrypted journal's segment whose header was wiped, are not served.
+func TestAWipedHeaderOpensNoPlainBytes(t *testing.T) {
+	mem := disk.NewMem()
+	o := encryptedTiny(mem)
+	j, h := mustCreate(t, o), newHistory()
+	a, err := h.append(j, make([]byte, 1500)) // inline
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	return &watchedFile{file, f.w}, nil
-}
-
-type watchedFile struct {
-	vfs.File
-	w *sealWatch
-}
-
-func (f *watchedFile) WriteAt(p []byte, off int64) (int, error) {
-	n, err := f.File.WriteAt(p, off)
-	if off == 0 || err != nil || len(bytes.Trim(p, "\x00")) == 0 {
-		return n, err
+	wait(t, j, h.last().Seq)
+	if err := j.Rebase(h.last(), nil); err != nil { // its segment stays for the payload
+		t.Fatal(err)
 	}
-	b, herr := readHeaderBlock(f.File)
-	h, state, _ := decodeHeader(b)
-	if herr != nil || state != headerValid || !h.encrypted() {
-		f.w.t.Errorf("%d bytes at %d before there is a header of an encrypted segment", len(p), off)
-		return n, err
+	h = &history{base: h.last(), epoch: h.epoch}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
 	}
-	if h.class == classPayload {
-		f.w.note(h.keySalt, off, "payload", p)
-		return n, err
-	}
-	bh, err := decodeBatchHeader(p)
+	f, err := mem.OpenReadWrite(testDir+"/"+segmentName(a.Segment, classRecord), disk.Category)
 	if err != nil {
-		f.w.t.Error(err)
-		return n, nil
+		t.Fatal(err)
 	}
-	body := p[batchHeaderSize : batchHeaderSize+int(bh.bodyLen)]
-	for at := int64(0); at < int64(len(body)); {
-		total := int64(binary.BigEndian.Uint32(body[at:]))
-		f.w.note(h.keySalt, off+batchHeaderSize+at, "entry", body[at:at+total])
-		at += total
+	forged := appendUnits(nil, bytes.Repeat([]byte("x"), 1500), a.Segment, a.Offset, nil)
+	for _, w := range []struct {
+		b  []byte
+		at int64
+	}{{make([]byte, headerSize), 0}, {forged, int64(a.Offset)}} {
+		if _, err := f.WriteAt(w.b, w.at); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return n, nil
-}
-
-func (w *sealWatch) note(salt [seal.SaltSize]byte, at int64, what string, sealed []byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	place := fmt.Sprintf("%x at %d", salt, at)
-	was, ok := w.seen[place]
-	switch {
-	case !ok:
-		w.seen[place] = bytes.Clone(sealed)
-	case !bytes.Equal(was[:min(len(was), len(sealed))], sealed[:min(len(was), len(sealed))]):
-		w.t.Errorf("%s %s was sealed twice, with two contents", what, place)
-	default:
-		w.again[what]++
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	j = mustOpen(t, o, h, h.base, h.last().Seq)
+	got := make([]byte, 1500)
+	var damage *fs.CorruptionError
+	if err := j.Read(a, 0, got); !errors.As(err, &damage) {
+		t.Errorf("forged bytes are served: %q..., %v", got[:8], err)
 	}
 }

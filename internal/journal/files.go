@@ -33,6 +33,7 @@ type files struct {
 	clock uint64
 	ended bool         // closeAll was called
 	bytes atomic.Int64 // disk space of all segments
+	short atomic.Int64 // record segments below ShortSegment
 }
 
 // segmentFile is an open segment, counted: acquire and release.
@@ -139,7 +140,12 @@ func (s *files) checkOpened(f disk.File, id uint64, c class) (how sealing, err e
 	case err != nil:
 		return how, err
 	case state == headerBlank:
-		// A fresh segment whose header is still on its way, or a spare.
+		// A fresh segment whose header is still on its way, or a spare. In an
+		// encrypted journal nothing in it opens: with its header wiped, a segment
+		// must not pass for one that is not encrypted.
+		if c == classRecord && s.key != nil {
+			return sealingOf(&segmentHeader{key: s.key.ID()}, s.key)
+		}
 		if c == classRecord {
 			return how, nil
 		}
@@ -203,12 +209,19 @@ func (s *files) remove(id uint64) error {
 	path := s.path(segmentName(id, c))
 	if st, err := s.fs.Stat(path); err == nil {
 		s.bytes.Add(-st.Size())
+		s.countShort(c, st.Size(), -1)
 	}
 	if err := s.fs.Remove(path); err != nil {
 		return fmt.Errorf("remove segment: %w", err)
 	}
 	delete(s.class, id)
 	return nil
+}
+
+func (s *files) countShort(c class, size, n int64) {
+	if c == classRecord && size < ShortSegment {
+		s.short.Add(n)
+	}
 }
 
 // closeAll closes what nobody uses any more; the rest closes when released.

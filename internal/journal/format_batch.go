@@ -201,7 +201,7 @@ func decodeEntry(h *batchHeader, offset int64, b []byte, with *sealer) (entry, i
 		plain, err := with.aead.Open(append(make([]byte, 0, unitsAt), b[:entryHeaderSize]...), placeNonce(sealsEntry, uint64(offset)),
 			b[entryHeaderSize:unitsAt], b[:entryAuthSize])
 		if err != nil {
-			return e, 0, fmt.Errorf("entry: does not decrypt, it was changed")
+			return e, 0, fmt.Errorf("entry: does not decrypt: it was changed, or encrypted with another key than was unwrapped")
 		}
 		b = plain
 	}

@@ -141,6 +141,13 @@ func (j *Journal) Err() error {
 // Bytes is the disk space that the segments use, in bytes.
 func (j *Journal) Bytes() int64 { return j.files.bytes.Load() }
 
+// ShortSegment is the size, in bytes, below which a record segment counts as
+// short: an encrypted journal leaves one behind with most restarts.
+const ShortSegment = 64 << 10
+
+// Short is how many short record segments there are.
+func (j *Journal) Short() int64 { return j.files.short.Load() }
+
 // WaitDurable waits until the record with this sequence is durable; it asks
 // for a sync at once. A sequence that was not appended is ErrNotWritten.
 func (j *Journal) WaitDurable(ctx context.Context, seq uint64) error {

@@ -155,6 +155,7 @@ func open(o Options) (*Journal, error) {
 	for _, s := range infos {
 		j.files.add(s.id, s.class, nil, sealing{})
 		j.files.bytes.Add(s.size)
+		j.files.countShort(s.class, s.size, 1)
 		j.nextID = max(j.nextID, s.id+1)
 	}
 	return j, nil

@@ -24,7 +24,7 @@ func (r *recovery) adopt() error {
 	if f.sealing.with != nil {
 		j.tail.ended = true
 		if err := j.cutShort(f, st.Size(), r.c.offset); err != nil {
-			return err
+			j.log.Warn("reserved space is not given back", "segment", f.name, "err", err)
 		}
 	}
 	j.mu.Lock()
@@ -59,6 +59,8 @@ func (j *Journal) cutShort(f *segmentFile, size, used int64) error {
 		return err
 	}
 	j.files.bytes.Add(st.Size() - size)
+	j.files.countShort(classRecord, size, -1)
+	j.files.countShort(classRecord, st.Size(), 1)
 	return nil
 }
 
@@ -101,8 +103,9 @@ func (j *Journal) reuseSpare(id uint64) *recordSegment {
 		return nil
 	}
 	st, err := f.Stat()
-	if err == nil && st.Size() == j.o.RecordSegmentBytes {
-		if s := j.asSpare(f, st.Size()); s != nil {
+	// One that was made on a full disk is smaller.
+	if err == nil && st.Size() >= j.leastSize() && st.Size() <= j.o.RecordSegmentBytes {
+		if s := j.asSpare(f, st.Size()&^(blockSize-1)); s != nil {
 			return s
 		}
 	}

@@ -11,6 +11,9 @@ import (
 // that an append never waits for a disk to find room, and so that a full disk
 // is noticed while there is still room for records without payload.
 
+// leastSpare, in bytes, is what is enough to begin with on a full disk.
+const leastSpare = 64 << 10
+
 // makeSpare begins to make a spare unless there is one; mu is held.
 func (j *Journal) makeSpare() {
 	if j.spare != nil || j.making || j.err != nil {
@@ -19,10 +22,11 @@ func (j *Journal) makeSpare() {
 	j.making = true
 	id := j.nextID
 	j.nextID++
+	least := j.leastSize()
 	j.wg.Add(1)
 	go func() {
 		defer j.wg.Done()
-		s, err := j.newRecordSegment(id)
+		s, err := j.newSpare(id, least)
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		if err != nil && j.makeErr == nil { // once, not for each attempt
@@ -55,7 +59,30 @@ func (j *Journal) needSpare() error {
 	return nil
 }
 
-func (j *Journal) newRecordSegment(id uint64) (*recordSegment, error) {
+// leastSize is how small a record segment may be on a full disk; mu is held, or
+// nobody else has the journal yet. An encrypted journal that was opened anew
+// cannot go on in the segment it has: what that gave back is a little less than
+// a whole one, and without another not even files could be removed.
+func (j *Journal) leastSize() int64 {
+	if j.tail == nil || !j.tail.ended {
+		return j.o.RecordSegmentBytes
+	}
+	return min(leastSpare, j.o.RecordSegmentBytes)
+}
+
+// newSpare makes a segment of the usual size or, on a full disk, the largest
+// that there is room for, but not below least.
+func (j *Journal) newSpare(id uint64, least int64) (*recordSegment, error) {
+	for size := j.o.RecordSegmentBytes; ; {
+		s, err := j.newRecordSegment(id, size)
+		if !disk.IsNoSpace(err) || size <= least {
+			return s, err
+		}
+		size = max((size-size/8)&^(blockSize-1), least)
+	}
+}
+
+func (j *Journal) newRecordSegment(id uint64, size int64) (*recordSegment, error) {
 	sealing, err := j.o.newSealing()
 	if err != nil {
 		return nil, err
@@ -65,7 +92,6 @@ func (j *Journal) newRecordSegment(id uint64) (*recordSegment, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := j.o.RecordSegmentBytes
 	if err = zeroFill(f, size); err == nil {
 		err = disk.SyncDir(j.o.FS, j.o.Dir)
 	}
@@ -75,6 +101,7 @@ func (j *Journal) newRecordSegment(id uint64) (*recordSegment, error) {
 		return nil, err
 	}
 	j.files.bytes.Add(size)
+	j.files.countShort(classRecord, size, 1)
 	return &recordSegment{file: j.files.add(id, classRecord, f, sealing), size: size, next: headerSize}, nil
 }
 

@@ -103,7 +103,7 @@ func openUnit(u []byte, segment, at uint64, with *sealer) error {
 	n := len(u) - trailerSize
 	if with != nil {
 		if _, err := with.aead.Open(u[:0], placeNonce(sealsUnit, at), u, nil); err != nil {
-			return fmt.Errorf("payload unit: does not decrypt, it was changed")
+			return fmt.Errorf("payload unit: does not decrypt: it was changed, or encrypted with another key")
 		}
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -70,7 +69,8 @@ func (w *commandWrapper) ask(operation string, key []byte, about string) ([]byte
 	}
 	var a commandAnswer
 	if err := json.Unmarshal(out.b.Bytes(), &a); err != nil || len(a.Key) == 0 || out.over {
-		return nil, errors.Join(fmt.Errorf("the key command %s answered %d bytes that are not {\"key\": \"base64\"}: see docs/formats/encryption.md", w.argv[0], out.b.Len()), err)
+		// Without err: it may quote the answer, and so a key.
+		return nil, fmt.Errorf("the key command %s answered %d bytes that are not {\"key\": \"base64\"}: see docs/formats/encryption.md", w.argv[0], out.b.Len())
 	}
 	return a.Key, nil
 }

@@ -9,6 +9,6 @@
 // What it keeps secret from whoever has the disk but not the region's key:
 // file data, names, attributes, settings, what is salvaged. What it does not:
 // how much there is, in how many records and when; lineage and positions. A
-// changed byte is an error, never other data; a whole older state of the
-// directory, put back, is not noticed.
+// changed byte in what is read is an error, never other data. What the format
+// page lists as not noticed takes somebody who can write to the disk.
 package seal

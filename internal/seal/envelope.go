@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -60,15 +61,35 @@ func Create(d disk.FS, dir, kmsKey string, keys Keeper, rand io.Reader) error {
 	if err != nil {
 		return err
 	}
-	wrapped, err := w.Wrap(k.secret[:], wrapContext(hex.EncodeToString(k.id[:])))
+	wrapped, err := wrapChecked(w, k.secret[:], wrapContext(hex.EncodeToString(k.id[:])))
 	if err != nil {
-		return fmt.Errorf("wrap a data key with %s: %w", kmsKey, err)
+		return fmt.Errorf("wrap a data key with %s; nothing was made: %w", kmsKey, err)
 	}
 	b, err := json.MarshalIndent(Envelope{envelopeFormat, kmsKey, hex.EncodeToString(k.id[:]), wrapped}, "", " ")
 	if err != nil {
 		return err
 	}
 	return disk.WriteFileAtomic(d, d.PathJoin(dir, EnvelopeName), b)
+}
+
+// wrapChecked wraps, and unwraps again before anything is encrypted: what does not
+// come back is noticed now, not at the restart that would lose all data.
+func wrapChecked(w Wrapper, secret []byte, context string) ([]byte, error) {
+	wrapped, err := w.Wrap(secret, context)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Contains(wrapped, secret) {
+		return nil, errors.New("the answer holds the plain data key: it was not encrypted; mend what answers")
+	}
+	again, err := w.Unwrap(wrapped, context)
+	if err != nil {
+		return nil, fmt.Errorf("what was wrapped is not unwrapped again: %w", err)
+	}
+	if !bytes.Equal(again, secret) {
+		return nil, errors.New("what was wrapped is unwrapped to another key; mend what answers")
+	}
+	return wrapped, nil
 }
 
 // wrapContext ties a wrapped key to its id, so that no other can be put in its
@@ -93,6 +114,14 @@ func ReadEnvelope(d disk.FS, dir string) (*Envelope, error) {
 	return e, nil
 }
 
+// ErrLocked is what an error of Open is when the key that wraps cannot be asked, or
+// does not unwrap: nothing is known to be wrong with the file system.
+var ErrLocked = errors.New("the file system is locked")
+
+type lockedError struct{ error }
+
+func (e lockedError) Unwrap() []error { return []error{e.error, ErrLocked} }
+
 // Open unwraps the data key of the file system in dir; nil: it is not encrypted.
 func Open(d disk.FS, dir string, keys Keeper) (*Key, error) {
 	e, err := ReadEnvelope(d, dir)
@@ -100,20 +129,23 @@ func Open(d disk.FS, dir string, keys Keeper) (*Key, error) {
 		return nil, err
 	}
 	if keys == nil {
-		return nil, fmt.Errorf("%s is encrypted with %s, and no keys are configured: give the region's configuration, with its encryption.keys", dir, e.KMSKey)
+		return nil, lockedError{fmt.Errorf("%s is encrypted with %s, and no keys are configured: give the region's configuration, with its encryption.keys", dir, e.KMSKey)}
 	}
 	w, err := keys.Wrapper(e.KMSKey)
 	if err != nil {
-		return nil, fmt.Errorf("unwrap the data key of %s: %w", dir, err)
+		return nil, lockedError{fmt.Errorf("unwrap the data key of %s: %w", dir, err)}
 	}
 	secret, err := w.Unwrap(e.Wrapped, wrapContext(e.ID))
 	if err != nil {
-		return nil, fmt.Errorf("unwrap the data key of %s with %s: %w", dir, e.KMSKey, err)
+		return nil, lockedError{fmt.Errorf("unwrap the data key of %s with %s: %w", dir, e.KMSKey, err)}
 	}
 	k := &Key{}
 	id, err := hex.DecodeString(e.ID)
-	if err != nil || len(id) != len(k.id) || len(secret) != SecretSize {
-		return nil, errors.Join(err, &fs.CorruptionError{File: d.PathJoin(dir, EnvelopeName), Detail: fmt.Sprintf("a data key of %d bytes with an id of %d", len(secret), len(id))})
+	if err != nil || len(id) != len(k.id) {
+		return nil, &fs.CorruptionError{File: d.PathJoin(dir, EnvelopeName), Detail: fmt.Sprintf("a data key with the id %.40q; put the file back from a backup", e.ID)}
+	}
+	if len(secret) != SecretSize {
+		return nil, lockedError{fmt.Errorf("unwrap the data key of %s with %s: %d bytes came, a data key has %d: this is not what was wrapped", dir, e.KMSKey, len(secret), SecretSize)}
 	}
 	copy(k.id[:], id)
 	copy(k.secret[:], secret)

@@ -29,6 +29,9 @@ const (
 	logSuffix = ".log"
 )
 
+// IsSealed reports whether bytes on disk look like a sealed file's.
+func IsSealed(b []byte) bool { return bytes.HasPrefix(b, []byte(fileMagic)) }
+
 // layout is how the bytes of a sealed file stand on disk.
 type layout uint16
 
@@ -293,6 +296,10 @@ func openReader(f vfs.File, k *Key, name string) (*reader, error) {
 		return r, nil
 	}
 	h, err := decodeHead(b)
+	// The layout is not authenticated: as a log, a file could be cut unnoticed.
+	if want := layoutOf(name); err == nil && h.layout != want {
+		err = fmt.Errorf("encrypted file of layout %d where %d is due: it was changed, or has another name", h.layout, want)
+	}
 	if err == nil && h.key != k.id {
 		err = fmt.Errorf("encrypted with data key %x, the file system has %x", h.key, k.id)
 	}

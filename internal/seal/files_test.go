@@ -306,3 +306,39 @@ func BenchmarkTable(b *testing.B) {
 }
 
 var _ vfs.FS = (*sealedFS)(nil)
+
+// TestALayoutIsThatOfTheName: what must be whole does not become a log, which may
+// end anywhere, by one byte in its head.
+func TestALayoutIsThatOfTheName(t *testing.T) {
+	mem := disk.NewMem()
+	d := Files(mem, testKey(t, 1), fixed())
+	for _, name := range []string{"stage.json", "000001.sst", "MANIFEST-000001", "000002.log"} {
+		f, err := d.Create(name, disk.Category)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte("text")); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := disk.ReadFile(mem, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := raw[11]
+		for l := byte(1); l <= 3; l++ {
+			b := bytes.Clone(raw)
+			b[11] = l
+			if err := disk.WriteFileAtomic(mem, name, b); err != nil {
+				t.Fatal(err)
+			}
+			got, err := disk.ReadFile(d, name)
+			var damage *fs.CorruptionError
+			if l == is && (err != nil || string(got) != "text") || l != is && !errors.As(err, &damage) {
+				t.Errorf("%s, layout %d with %d in its head: %q, %v", name, is, l, got, err)
+			}
+		}
+	}
+}

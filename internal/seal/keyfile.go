@@ -34,6 +34,10 @@ func KeyFile(path string, rand io.Reader) (Wrapper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the key file: %w", err)
 	}
+	// A pipe would keep the region from starting until somebody writes to it.
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("the key file %s is no regular file (%s): give a file with one key a line", path, st.Mode().Type())
+	}
 	if p := st.Mode().Perm(); p&0o077 != 0 {
 		return nil, fmt.Errorf("the key file %s has mode %#o: others can read it; chmod 600 it, and think about who has", path, p)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,7 +92,14 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 	if err := os.Chmod(open, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
+		pipe:                           "no regular file",
+		t.TempDir():                    "no regular file",
+		keyFile(t, ""):                 "openssl rand",
 		open:                           "chmod 600",
 		filepath.Join(open, "x"):       "read the key file",
 		keyFile(t, "# nothing"):        "openssl rand",
@@ -101,6 +109,23 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 	} {
 		if _, err := KeyFile(path, rand.Reader); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// TestKeyFilesThatEditorsAndMountsMake: with other line ends, or behind a link.
+func TestKeyFilesThatEditorsAndMountsMake(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(keyFile(t, hexA), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, keyFile(t, "# one\r", "  "+hexA+"\r", "\r")} {
+		w, err := KeyFile(path, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(w.(*fileWrapper).keys[0]); got != hexA || len(w.(*fileWrapper).keys) != 1 {
+			t.Errorf("%s: key %s", path, got)
 		}
 	}
 }
@@ -201,6 +226,50 @@ func TestCommandThatFails(t *testing.T) {
 	}
 	if _, err := Command([]string{"/nowhere"}, arn, time.Minute).Wrap([]byte("x"), "c"); err == nil {
 		t.Error("a command that is not there wraps")
+	}
+}
+
+// TestWrappingIsTriedBeforeItIsReliedUpon: a command that cannot give a key back
+// must not be noticed by the restart that needs it.
+func TestWrappingIsTriedBeforeItIsReliedUpon(t *testing.T) {
+	for body, want := range map[string]string{
+		"cat":                   "plain data key",
+		`echo '{"key":"AQ=="}'`: "another key",
+		`grep -q '"wrap"' && echo '{"key":"AQ=="}'`: "not unwrapped again",
+	} {
+		mem := disk.NewMem()
+		err := Create(mem, "/", arn, keeper{arn: Command([]string{script(t, body)}, arn, time.Minute)}, rand.Reader)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "nothing was made") {
+			t.Errorf("%q: %v, want %q", body, err, want)
+		}
+		if e, err := ReadEnvelope(mem, "/"); e != nil || err != nil {
+			t.Errorf("%q: an envelope is left: %+v, %v", body, e, err)
+		}
+	}
+}
+
+// TestWhatACommandAnswersIsNotTold: it may be a key.
+func TestWhatACommandAnswersIsNotTold(t *testing.T) {
+	const secret = "1234567890123456789"
+	for _, body := range []string{`{"key":[` + secret + `]}`, `{"key":` + secret + `}`, `{"key":"` + secret + `"}`, secret, `"` + secret + `"`, `{"` + secret + `"`} {
+		_, err := Command([]string{script(t, "echo '"+body+"'")}, arn, time.Minute).Unwrap([]byte("x"), "c")
+		if err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// TestAnAnswerThatIsNoDataKey is not held against the envelope.
+func TestAnAnswerThatIsNoDataKey(t *testing.T) {
+	mem := disk.NewMem()
+	if err := Create(mem, "/", arn, keeper{arn: One([32]byte{1}, rand.Reader)}, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	w := Command([]string{script(t, `echo '{"key":"AQ=="}'`)}, arn, time.Minute)
+	_, err := Open(mem, "/", keeper{arn: w})
+	var damage *fs.CorruptionError
+	if !errors.Is(err, ErrLocked) || errors.As(err, &damage) || !strings.Contains(err.Error(), "1 bytes came") {
+		t.Errorf("%v", err)
 	}
 }
 
