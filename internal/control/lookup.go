@@ -10,6 +10,15 @@ func (c *Control) Replicated(fileSystemID string) (yes bool) {
 	return yes
 }
 
+// KMSKeyOf is the ARN of the key that the file system is encrypted at rest with,
+// "" for none or when there is no such file system. It is quick.
+func (c *Control) KMSKeyOf(fileSystemID string) string {
+	if f := c.fileSystem(fileSystemID); f != nil {
+		return f.KMSKey
+	}
+	return ""
+}
+
 // IsSource reports whether the file system is the source of the replication
 // here and its destination a registered member, so that the other region may
 // read its history. It is quick: the replication server asks at every heartbeat.

@@ -33,6 +33,10 @@ func (o *Options) unlock() error {
 		return err
 	}
 	if k == nil {
+		if o.KMSKey != "" {
+			return &fs.CorruptionError{File: filepath.Join(o.Dir, seal.EnvelopeName),
+				Detail: "it is missing, and the file system is to be encrypted with " + o.KMSKey + "; nothing was changed; put it back from a backup"}
+		}
 		if err := o.refuseLost(); err != nil {
 			return err
 		}

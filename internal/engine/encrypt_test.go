@@ -176,6 +176,20 @@ func TestAHalfReceivedReplicaWithoutItsEnvelope(t *testing.T) {
 	ok(t, e.Close())
 }
 
+// TestAnEmptyReplicaWithoutItsEnvelope has nothing that tells of encryption but
+// what the control plane knows.
+func TestAnEmptyReplicaWithoutItsEnvelope(t *testing.T) {
+	mem := disk.NewMem()
+	o := testOptions(mem, newClock(), "fs-1", 1)
+	o.KMSKey = testKMSKey
+	ok(t, CreateEmpty(o))
+	ok(t, must[*Engine](t)(Open(ctx, o)).Close())
+	ok(t, mem.Remove("/fs-1/"+seal.EnvelopeName))
+	if _, err := Open(ctx, o); err == nil || !strings.Contains(err.Error(), "put it back") {
+		t.Errorf("it opened, to go on unencrypted: %v", err)
+	}
+}
+
 type wrongKeys struct{}
 
 func (wrongKeys) Wrapper(string) (seal.Wrapper, error) {

@@ -43,7 +43,8 @@ type Options struct {
 	// Keys unwrap the data key of an encrypted file system. nil: none can be opened.
 	Keys seal.Keeper
 	// KMSKey is the ARN of the key that wraps the data key of a file system that is
-	// made. "": it is not encrypted. What exists stays as it was made.
+	// made; one that exists is refused when it has no data key. "": what is made is
+	// not encrypted, what exists is as it was made.
 	KMSKey     string
 	encryption encryption
 

@@ -109,6 +109,7 @@ func (r *Region) wire() (err error) {
 		now: time.Now, rand: rand.Reader, log: log, registry: r.registry, http: peers.client, peerURL: peers.url,
 		bandwidth: cfg.Replication.BandwidthLimit, keys: keys,
 		replicated: func(id string) bool { return r.control.Replicated(id) },
+		kmsKey:     func(id string) string { return r.control.KMSKeyOf(id) },
 		clean:      engine.CleanOptions{HistoryAge: cfg.Journal.HistoryAge(), HistoryBytes: cfg.Journal.HistoryBytes}})
 	if err := r.newNFS(); err != nil {
 		return err

@@ -47,6 +47,9 @@ type volumeEnv struct {
 	bandwidth int64
 	clean     engine.CleanOptions
 	keys      seal.Keeper
+	// kmsKey tells what a file system is encrypted with, "" for nothing; nil: it is
+	// not known. It asks the control plane, so Open alone may call it.
+	kmsKey func(id string) string
 	// recordSegmentBytes is the size of record segments; 0: the journal's default.
 	recordSegmentBytes int64
 	// replicated tells whether a file system is in a replication; nil: all may be.
@@ -186,7 +189,11 @@ func (v *volumes) Open(ctx context.Context, id string, role control.Role, up *co
 	x := v.slot(id)
 	x.mu.Lock()
 	if x.eng == nil && x.rest == nil && !v.atRest(x, role) {
-		eng, err := engine.Open(ctx, v.options(id))
+		o := v.options(id)
+		if v.env.kmsKey != nil {
+			o.KMSKey = v.env.kmsKey(id)
+		}
+		eng, err := engine.Open(ctx, o)
 		if err != nil {
 			x.mu.Unlock()
 			return err
