@@ -57,7 +57,14 @@ type fsSettings struct {
 	policy  *filePolicy // nil: none
 	secret  []byte
 	squash  bool // root is nobody
+
+	// gone are access points that somebody deleted here since the start: whoever
+	// waits until they are gone need not wait for a file system that is not open.
+	gone map[string]bool
 }
+
+// maxGone bounds gone; beyond it they are forgotten.
+const maxGone = 10_000
 
 // settingsCopies are the copies by file system.
 type settingsCopies struct {
@@ -127,14 +134,28 @@ func (s *fsSettings) refresh(from Settings, prefix string) error {
 	return err
 }
 
+// readAll reads the copy anew. When that fails the copy stays as it was: who has
+// found it up to date a moment ago must not find it without its policy.
 func (s *fsSettings) readAll(from Settings, prefix string) error {
-	s.prefix, s.points, s.byToken, s.sorted = prefix, map[string]*AccessPoint{}, map[string]string{}, nil
-	s.policy, s.secret, s.squash, s.version = nil, nil, false, 0
-	err := from.EachSetting(s.id, prefix+settingAccessPoint, s.take)
-	if err != nil {
+	n := &fsSettings{id: s.id, prefix: prefix, points: map[string]*AccessPoint{}, byToken: map[string]string{}}
+	if err := from.EachSetting(s.id, prefix+settingAccessPoint, n.take); err != nil {
 		return fmt.Errorf("read the access points of %s: %w", s.id, err)
 	}
-	return s.readSome(from, []string{prefix + settingPolicy, prefix + settingSecret, prefix + settingRootSquash})
+	if err := n.readSome(from, []string{prefix + settingPolicy, prefix + settingSecret, prefix + settingRootSquash}); err != nil {
+		return err
+	}
+	s.prefix, s.points, s.byToken, s.sorted = n.prefix, n.points, n.byToken, nil
+	s.policy, s.secret, s.squash = n.policy, n.secret, n.squash
+	return nil
+}
+
+func (s *fsSettings) noteGone(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone == nil || len(s.gone) == maxGone {
+		s.gone = map[string]bool{}
+	}
+	s.gone[id] = true
 }
 
 func (s *fsSettings) readSome(from Settings, keys []string) error {
@@ -205,6 +226,12 @@ func (s *fsSettings) ids() []string {
 		slices.Sort(s.sorted)
 	}
 	return s.sorted
+}
+
+func (s *fsSettings) isGone(id string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.gone[id]
 }
 
 func (s *fsSettings) point(id string) *AccessPoint {
