@@ -270,6 +270,11 @@ func TestAccessPointOfAFileSystemThatDoesNotWakeUpIsNotDeniedToExist(t *testing.
 		p.east.Engines.Fail("EachSetting "+id, errors.New("it does not wake up"))
 		_, err := p.east.Control.DescribeAccessPoint(made.ID)
 		wantCode(t, "describe it", err, control.CodeInternal)
+		_, err = p.east.Control.CreateAccessPoint(t.Context(), control.CreateAccessPointRequest{FileSystemID: id, ClientToken: "more"})
+		wantCode(t, "make another one", err, control.CodeInternal)
+		if err != nil && (!contains(err.Error(), "does not wake up") || !contains(err.Error(), id) || !contains(err.Error(), "Try again")) {
+			t.Errorf("the message does not say where, why and what to do: %v", err)
+		}
 		p.east.Engines.Fail("EachSetting "+id, nil)
 		if got, err := p.east.Control.DescribeAccessPoint(made.ID); err != nil || got.FileSystemID != id {
 			t.Errorf("when it wakes up again: %+v, %v", got, err)

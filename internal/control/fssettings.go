@@ -281,7 +281,11 @@ func (c *Control) changeSettings(ref string, fn func(f *FileSystem, s *fsSetting
 	case errors.Is(err, fs.ErrNoSpace):
 		return refuse(CodeInternal, "File system '%s' cannot be changed: the disk of region %s is full. Make room, then try again.", f.ID, c.cfg.Region)
 	}
-	return asError(err)
+	var refused *Error
+	if err == nil || errors.As(err, &refused) {
+		return asError(err)
+	}
+	return refuse(CodeInternal, "The settings of file system '%s' cannot be changed now: %s. Try again; if it stays so, the log of holdfast says more.", f.ID, err)
 }
 
 func (s *fsSettings) set(ctx context.Context, c *Control, key string, value []byte) error {

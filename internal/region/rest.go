@@ -102,6 +102,14 @@ func (x *volume) looked(e *engine.Engine) {
 	x.users--
 }
 
+// resting is what is known of the file system if it has come to rest, nil if it
+// is open. Who asks waits while it is on its way.
+func (x *volume) resting() *engine.Resting {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.rest
+}
+
 // wake opens the engine of a file system at rest; with enter it becomes the
 // writer again. Needs mu.
 func (x *volume) wake(ctx context.Context, enter bool) error {

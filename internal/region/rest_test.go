@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -381,6 +382,42 @@ func TestAFileSystemThatDoesNotWakeUpSaysWhy(t *testing.T) {
 	}
 	if _, there := s.Stat(fsOne); there || len(s.List()) > 0 || s.faults()[fsOne] != nil {
 		t.Error("it is still there")
+	}
+}
+
+// TestWhatIsOnItsWayToRestIsNotCommittedYet: going to rest may fail, and with it
+// what was to be made durable.
+func TestWhatIsOnItsWayToRestIsNotCommittedYet(t *testing.T) {
+	s := newShelf(t)
+	x := s.make(fsOne)
+	broken := errors.New("the disk is out")
+	s.disk.SetRule(func(op disk.Op, name string, _, _ int64) error {
+		if op == disk.OpSync && strings.HasSuffix(name, ".rec") {
+			return broken
+		}
+		return nil
+	})
+	res, err := x.door.Create(ctx, &fs.CreateRequest{Parent: fs.RootIno, Name: "f", Type: fs.TypeRegular})
+	s.ok(err)
+	e := x.engine()
+	r, err := e.Resting()
+	s.ok(err)
+	at := func(e *engine.Engine, r *engine.Resting) {
+		x.stateMu.Lock()
+		defer x.stateMu.Unlock()
+		x.eng, x.rest = e, r
+	}
+	x.mu.Lock() // as in putToRest
+	at(nil, r)
+	answer := make(chan error, 1)
+	go func() { answer <- x.door.WaitCommitted(ctx, res.Seq) }()
+	for range 100_000 { // so that it comes before the end
+		runtime.Gosched()
+	}
+	at(e, nil) // as in finishRest
+	x.mu.Unlock()
+	if err := <-answer; err == nil {
+		t.Error("it is told that what the disk did not take is committed")
 	}
 }
 
