@@ -655,7 +655,9 @@ func TestAFileSystemAtRestIsCleaned(t *testing.T) {
 	for what, c := range map[string]struct {
 		free uint64
 		wait time.Duration
-	}{"once a day": {50 << 30, cleanRested}, "on a disk with little room": {3 << 29, cleanCrowded}} {
+		back time.Duration // the clock is put back meanwhile
+	}{"once a day": {50 << 30, cleanRested, 0}, "on a disk with little room": {3 << 29, cleanCrowded, 0},
+		"with a clock that was wrong": {50 << 30, cleanRested, 365 * 24 * time.Hour}} {
 		t.Run(what, func(t *testing.T) {
 			s := newShelf(t)
 			s.cleaning = engine.CleanOptions{HistoryAge: time.Hour, HistoryBytes: 1 << 20, SlackBytes: 1 << 20}
@@ -670,6 +672,8 @@ func TestAFileSystemAtRestIsCleaned(t *testing.T) {
 			s.goesToRest(x) // what was overwritten is history now
 			before, _ := x.sample()
 			s.sized.free.Store(c.free)
+			s.clock.Add(-c.back)
+			s.clean(ctx)
 			s.clock.Add(c.wait - time.Second)
 			if s.clean(ctx); s.isAwake(fsOne) {
 				t.Fatal("it was woken too early")
