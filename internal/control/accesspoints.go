@@ -169,7 +169,7 @@ func (c *Control) AccessPointARN(id string) string {
 }
 
 // DescribeAccessPoint returns one, by id or ARN. Errors: AccessPointNotFound,
-// BadRequest.
+// BadRequest, InternalServerError while a file system that may have it is not open.
 func (c *Control) DescribeAccessPoint(ref string) (AccessPointDescription, error) {
 	s, p, err := c.findAccessPoint(ref)
 	if err != nil {
@@ -181,7 +181,8 @@ func (c *Control) DescribeAccessPoint(ref string) (AccessPointDescription, error
 // PageOfAccessPoints returns the access points of a file system (id or ARN; ""
 // for all of the region) whose ids come after an id, sorted by id, at most
 // limit, and the id after which the next page begins, "" if there is none.
-// Errors: FileSystemNotFound, BadRequest.
+// Errors: FileSystemNotFound, BadRequest, InternalServerError while the file
+// system that is named is not open.
 func (c *Control) PageOfAccessPoints(ref, after string, limit int) (part []AccessPointDescription, next string, err error) {
 	var of []*FileSystem
 	c.catalog.read(func(s *state) {
@@ -198,6 +199,11 @@ func (c *Control) PageOfAccessPoints(ref, after string, limit int) (part []Acces
 	})
 	if err != nil {
 		return nil, "", asError(err)
+	}
+	if ref != "" {
+		if _, err := c.settings(of[0]); err != nil && c.mayHavePoints(of[0]) {
+			return nil, "", refuse(CodeInternal, "The access points of file system '%s' cannot be read now: it is not open in region %s. Try again; the log of holdfast says why it does not open.", of[0].ID, c.cfg.Region)
+		}
 	}
 	found := c.pointsAfter(of, after, limit+1)
 	if len(found) > limit {
@@ -242,7 +248,11 @@ func (c *Control) pointsAfter(of []*FileSystem, after string, n int) (found []po
 // AccessPointNotFound, BadRequest.
 func (c *Control) DeleteAccessPoint(ctx context.Context, ref string) error {
 	return c.changePoint(ref, func(s *fsSettings, p *AccessPoint) error {
-		return s.set(ctx, c, settingAccessPoint+p.ID, nil)
+		err := s.set(ctx, c, settingAccessPoint+p.ID, nil)
+		if err == nil {
+			s.noteGone(p.ID)
+		}
+		return err
 	})
 }
 
@@ -275,7 +285,8 @@ func (c *Control) changePointTags(ctx context.Context, ref string, change func([
 }
 
 // findAccessPoint finds an access point by id or ARN, with the settings that it
-// is among.
+// is among. That there is none is only said when it is known: who is told so
+// forgets it, or makes another one.
 func (c *Control) findAccessPoint(ref string) (*fsSettings, *AccessPoint, error) {
 	id, err := c.accessPointID(ref)
 	if err != nil {
@@ -287,16 +298,32 @@ func (c *Control) findAccessPoint(ref string) (*fsSettings, *AccessPoint, error)
 			all = append(all, f)
 		}
 	})
+	unread, gone := "", false
 	for _, f := range all {
 		s, err := c.settings(f)
-		if err != nil {
+		if s == nil {
 			continue
 		}
-		if p := s.point(id); p != nil {
+		switch p := s.point(id); {
+		case err == nil && p != nil:
 			return s, p, nil
+		case err != nil && c.mayHavePoints(f):
+			unread = max(unread, f.ID)
 		}
+		gone = gone || s.isGone(id)
+	}
+	if unread != "" && !gone {
+		return nil, nil, refuse(CodeInternal, "It is not known now whether there is an access point '%s': file system '%s' may have it, and is not open in region %s. Try again; the log of holdfast says why it does not open.", id, unread, c.cfg.Region)
 	}
 	return nil, nil, noAccessPoint(id, c.cfg.Region)
+}
+
+// mayHavePoints reports whether a file system whose settings cannot be read may
+// have access points nevertheless: one that is being made or deleted has none,
+// nor has a replica that has not received a whole tree.
+func (c *Control) mayHavePoints(f *FileSystem) bool {
+	st, open := c.cfg.FileSystems.Stat(f.ID)
+	return c.cfg.Settings != nil && f.State == Available && (!open || st.Whole || st.Role != RoleDestination)
 }
 
 func noAccessPoint(id, region string) error {

@@ -221,3 +221,63 @@ func TestSettingsOfWhatIsDeletedAreGone(t *testing.T) {
 		wantCode(t, "mount targets of it", err, control.CodeAccessPointNotFound)
 	})
 }
+
+// TestAccessPointOfAFileSystemThatDoesNotOpenIsNotDeniedToExist: who is told that
+// it is not there forgets it for good.
+func TestAccessPointOfAFileSystemThatDoesNotOpenIsNotDeniedToExist(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, p *pair) {
+		id, well := p.create(p.east, "a"), p.create(p.east, "b")
+		made, other := p.point(p.east, id, "app"), p.point(p.east, well, "other")
+		p.kill(p.east)
+		p.east.Engines.Fail("Open "+id, errors.New("its journal is damaged"))
+		p.start(p.east)
+		_, err := p.east.Control.DescribeAccessPoint(made.ID)
+		wantCode(t, "describe it", err, control.CodeInternal)
+		_, err = p.east.Control.DescribeAccessPoint(made.ARN)
+		wantCode(t, "describe it by its ARN", err, control.CodeInternal)
+		wantCode(t, "delete it", p.east.Control.DeleteAccessPoint(t.Context(), made.ID), control.CodeInternal)
+		_, _, err = p.east.Control.PageOfAccessPoints(id, "", 10)
+		wantCode(t, "list those of its file system", err, control.CodeInternal)
+		if got := p.points(p.east, "", 10); !slices.Equal(got, []string{other.ID}) {
+			t.Errorf("those of the region: %v, want %s", got, other.ID)
+		}
+		if got, err := p.east.Control.DescribeAccessPoint(other.ID); err != nil || got.FileSystemID != well {
+			t.Errorf("one of another file system: %+v, %v", got, err)
+		}
+		if err := p.east.Control.DeleteAccessPoint(t.Context(), other.ID); err != nil {
+			t.Error(err)
+		}
+		_, err = p.east.Control.DescribeAccessPoint(other.ID)
+		wantCode(t, "one that was deleted", err, control.CodeAccessPointNotFound)
+
+		p.east.Engines.Fail("Open "+id, nil)
+		p.eventually("it opens", func() bool {
+			got, err := p.east.Control.DescribeAccessPoint(made.ID)
+			return err == nil && got.FileSystemID == id
+		})
+		_, err = p.east.Control.DescribeAccessPoint("fsap-0123456789abcdef0")
+		wantCode(t, "one that never was", err, control.CodeAccessPointNotFound)
+	})
+}
+
+// TestAccessPointOfAFileSystemThatDoesNotWakeUpIsNotDeniedToExist: one at rest is
+// there, and cannot say what it has.
+func TestAccessPointOfAFileSystemThatDoesNotWakeUpIsNotDeniedToExist(t *testing.T) {
+	inTwoRegions(t, func(t *testing.T, p *pair) {
+		id := p.create(p.east, "a")
+		made := p.point(p.east, id, "app")
+		p.east.Engines.Forget(id)
+		p.east.Engines.Fail("EachSetting "+id, errors.New("it does not wake up"))
+		_, err := p.east.Control.DescribeAccessPoint(made.ID)
+		wantCode(t, "describe it", err, control.CodeInternal)
+		_, err = p.east.Control.CreateAccessPoint(t.Context(), control.CreateAccessPointRequest{FileSystemID: id, ClientToken: "more"})
+		wantCode(t, "make another one", err, control.CodeInternal)
+		if err != nil && (!contains(err.Error(), "does not wake up") || !contains(err.Error(), id) || !contains(err.Error(), "Try again")) {
+			t.Errorf("the message does not say where, why and what to do: %v", err)
+		}
+		p.east.Engines.Fail("EachSetting "+id, nil)
+		if got, err := p.east.Control.DescribeAccessPoint(made.ID); err != nil || got.FileSystemID != id {
+			t.Errorf("when it wakes up again: %+v, %v", got, err)
+		}
+	})
+}

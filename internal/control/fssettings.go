@@ -57,7 +57,14 @@ type fsSettings struct {
 	policy  *filePolicy // nil: none
 	secret  []byte
 	squash  bool // root is nobody
+
+	// gone are access points that somebody deleted here since the start: whoever
+	// waits until they are gone need not wait for a file system that is not open.
+	gone map[string]bool
 }
+
+// maxGone bounds gone; beyond it they are forgotten.
+const maxGone = 10_000
 
 // settingsCopies are the copies by file system.
 type settingsCopies struct {
@@ -127,14 +134,28 @@ func (s *fsSettings) refresh(from Settings, prefix string) error {
 	return err
 }
 
+// readAll reads the copy anew. When that fails the copy stays as it was: who has
+// found it up to date a moment ago must not find it without its policy.
 func (s *fsSettings) readAll(from Settings, prefix string) error {
-	s.prefix, s.points, s.byToken, s.sorted = prefix, map[string]*AccessPoint{}, map[string]string{}, nil
-	s.policy, s.secret, s.squash, s.version = nil, nil, false, 0
-	err := from.EachSetting(s.id, prefix+settingAccessPoint, s.take)
-	if err != nil {
+	n := &fsSettings{id: s.id, prefix: prefix, points: map[string]*AccessPoint{}, byToken: map[string]string{}}
+	if err := from.EachSetting(s.id, prefix+settingAccessPoint, n.take); err != nil {
 		return fmt.Errorf("read the access points of %s: %w", s.id, err)
 	}
-	return s.readSome(from, []string{prefix + settingPolicy, prefix + settingSecret, prefix + settingRootSquash})
+	if err := n.readSome(from, []string{prefix + settingPolicy, prefix + settingSecret, prefix + settingRootSquash}); err != nil {
+		return err
+	}
+	s.prefix, s.points, s.byToken, s.sorted = n.prefix, n.points, n.byToken, nil
+	s.policy, s.secret, s.squash = n.policy, n.secret, n.squash
+	return nil
+}
+
+func (s *fsSettings) noteGone(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone == nil || len(s.gone) == maxGone {
+		s.gone = map[string]bool{}
+	}
+	s.gone[id] = true
 }
 
 func (s *fsSettings) readSome(from Settings, keys []string) error {
@@ -207,6 +228,12 @@ func (s *fsSettings) ids() []string {
 	return s.sorted
 }
 
+func (s *fsSettings) isGone(id string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.gone[id]
+}
+
 func (s *fsSettings) point(id string) *AccessPoint {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -254,7 +281,11 @@ func (c *Control) changeSettings(ref string, fn func(f *FileSystem, s *fsSetting
 	case errors.Is(err, fs.ErrNoSpace):
 		return refuse(CodeInternal, "File system '%s' cannot be changed: the disk of region %s is full. Make room, then try again.", f.ID, c.cfg.Region)
 	}
-	return asError(err)
+	var refused *Error
+	if err == nil || errors.As(err, &refused) {
+		return asError(err)
+	}
+	return refuse(CodeInternal, "The settings of file system '%s' cannot be changed now: %s. Try again; if it stays so, the log of holdfast says more.", f.ID, err)
 }
 
 func (s *fsSettings) set(ctx context.Context, c *Control, key string, value []byte) error {

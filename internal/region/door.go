@@ -284,12 +284,14 @@ func (d *door) Clone(ctx context.Context, r *fs.CloneRequest) (res fs.CloneResul
 }
 
 // WaitCommitted implements nfs.FileSystem. All that was done before a rest is
-// committed.
+// committed when the file system has come to it: on the way there it is not yet.
 func (d *door) WaitCommitted(ctx context.Context, seq uint64) error {
 	e, r := d.x.look()
 	d.x.looked(e)
-	if e == nil && r != nil && seq <= r.Pos.Seq {
-		return nil
+	if e == nil && r != nil {
+		if r = d.x.resting(); r != nil && seq <= r.Pos.Seq {
+			return nil
+		}
 	}
 	e, err := d.enter(ctx)
 	if err != nil {

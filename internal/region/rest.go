@@ -102,6 +102,14 @@ func (x *volume) looked(e *engine.Engine) {
 	x.users--
 }
 
+// resting is what is known of the file system if it has come to rest, nil if it
+// is open. Who asks waits while it is on its way.
+func (x *volume) resting() *engine.Resting {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.rest
+}
+
 // wake opens the engine of a file system at rest; with enter it becomes the
 // writer again. Needs mu.
 func (x *volume) wake(ctx context.Context, enter bool) error {
@@ -176,10 +184,16 @@ func (v *volumes) putToRest(x *volume, idle time.Duration) bool {
 func (x *volume) quiet(now time.Time, idle time.Duration) (e *engine.Engine, uses uint64, ok bool) {
 	x.stateMu.Lock()
 	defer x.stateMu.Unlock()
+	unused := x.unusedFor(now)
+	return x.eng, x.uses, x.eng != nil && x.role == control.RoleWriter && x.users == 0 && unused >= idle
+}
+
+// unusedFor is how long nobody has used the file system, open or at rest. Needs stateMu.
+func (x *volume) unusedFor(now time.Time) time.Duration {
 	if now.Before(x.used) {
 		x.used = now // the clock was put back
 	}
-	return x.eng, x.uses, x.eng != nil && x.role == control.RoleWriter && x.users == 0 && now.Sub(x.used) >= idle
+	return now.Sub(x.used)
 }
 
 // finishRest needs mu, and that nobody can get at e any more.
@@ -230,7 +244,7 @@ func (v *volumes) clean(ctx context.Context) {
 			continue
 		}
 		x.stateMu.Lock()
-		rested := now.Sub(x.used)
+		rested := x.unusedFor(now)
 		x.stateMu.Unlock()
 		if rested < cleanCrowded || rested < cleanRested && !engine.Crowded(v.options(x.id)) {
 			continue

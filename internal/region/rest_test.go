@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -384,6 +385,42 @@ func TestAFileSystemThatDoesNotWakeUpSaysWhy(t *testing.T) {
 	}
 }
 
+// TestWhatIsOnItsWayToRestIsNotCommittedYet: going to rest may fail, and with it
+// what was to be made durable.
+func TestWhatIsOnItsWayToRestIsNotCommittedYet(t *testing.T) {
+	s := newShelf(t)
+	x := s.make(fsOne)
+	broken := errors.New("the disk is out")
+	s.disk.SetRule(func(op disk.Op, name string, _, _ int64) error {
+		if op == disk.OpSync && strings.HasSuffix(name, ".rec") {
+			return broken
+		}
+		return nil
+	})
+	res, err := x.door.Create(ctx, &fs.CreateRequest{Parent: fs.RootIno, Name: "f", Type: fs.TypeRegular})
+	s.ok(err)
+	e := x.engine()
+	r, err := e.Resting()
+	s.ok(err)
+	at := func(e *engine.Engine, r *engine.Resting) {
+		x.stateMu.Lock()
+		defer x.stateMu.Unlock()
+		x.eng, x.rest = e, r
+	}
+	x.mu.Lock() // as in putToRest
+	at(nil, r)
+	answer := make(chan error, 1)
+	go func() { answer <- x.door.WaitCommitted(ctx, res.Seq) }()
+	for range 100_000 { // so that it comes before the end
+		runtime.Gosched()
+	}
+	at(e, nil) // as in finishRest
+	x.mu.Unlock()
+	if err := <-answer; err == nil {
+		t.Error("it is told that what the disk did not take is committed")
+	}
+}
+
 // damage makes the file system's description something else.
 func (s *shelf) damage(id string) {
 	s.Helper()
@@ -618,7 +655,9 @@ func TestAFileSystemAtRestIsCleaned(t *testing.T) {
 	for what, c := range map[string]struct {
 		free uint64
 		wait time.Duration
-	}{"once a day": {50 << 30, cleanRested}, "on a disk with little room": {3 << 29, cleanCrowded}} {
+		back time.Duration // the clock is put back meanwhile
+	}{"once a day": {50 << 30, cleanRested, 0}, "on a disk with little room": {3 << 29, cleanCrowded, 0},
+		"with a clock that was wrong": {50 << 30, cleanRested, 365 * 24 * time.Hour}} {
 		t.Run(what, func(t *testing.T) {
 			s := newShelf(t)
 			s.cleaning = engine.CleanOptions{HistoryAge: time.Hour, HistoryBytes: 1 << 20, SlackBytes: 1 << 20}
@@ -633,6 +672,8 @@ func TestAFileSystemAtRestIsCleaned(t *testing.T) {
 			s.goesToRest(x) // what was overwritten is history now
 			before, _ := x.sample()
 			s.sized.free.Store(c.free)
+			s.clock.Add(-c.back)
+			s.clean(ctx)
 			s.clock.Add(c.wait - time.Second)
 			if s.clean(ctx); s.isAwake(fsOne) {
 				t.Fatal("it was woken too early")

@@ -120,7 +120,8 @@ func (e *Engines) Restart() {
 	}
 }
 
-// Fail makes a method fail with err; nil lets it work again.
+// Fail makes a method fail with err; nil lets it work again. "Open fs-..." is
+// Open of one file system.
 func (e *Engines) Fail(method string, err error) {
 	e.world.mu.Lock()
 	defer e.world.mu.Unlock()
@@ -258,6 +259,9 @@ func (e *Engines) Open(ctx context.Context, id string, role control.Role, up *co
 	f := e.disk[id]
 	if f == nil {
 		return fmt.Errorf("no file system %s", id)
+	}
+	if err := e.fail["Open "+id]; err != nil {
+		return err
 	}
 	return f.become(role, up)
 }

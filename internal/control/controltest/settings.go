@@ -107,6 +107,9 @@ func (e *Engines) EachSetting(id, prefix string, fn func(key string, value []byt
 	if f == nil {
 		return fs.ErrStale
 	}
+	if err := e.fail["EachSetting "+id]; err != nil {
+		return err
+	}
 	for _, key := range slices.Sorted(maps.Keys(f.settings.values)) {
 		if !strings.HasPrefix(key, prefix) {
 			continue
