@@ -169,6 +169,9 @@ func TestACrashDuringTheFirstMomentsOfAFileSystem(t *testing.T) {
 		if isNotExist(err) {
 			e, err = Create(ctx, o)
 		}
+		if err != nil && o.KMSKey != "" { // the crash came before its key: it is made anew
+			e, err = OpenOrCreate(ctx, o)
+		}
 		ok(t, err)
 		if e.Lineage() == (fs.Lineage{}) {
 			ok(t, e.Close())
