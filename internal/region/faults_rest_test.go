@@ -71,6 +71,10 @@ func (w *simWorld) crashInNap(s *simSite) {
 	w.reopen(s)
 }
 
+// napPatience is for removed files to go; what a replica transfers stays for
+// longer than it is worth waiting.
+const napPatience = time.Second / 2
+
 // quiet makes a writer idle: what is open is closed, who may reclaim goes.
 func (w *simWorld) quiet(s *simSite) bool {
 	w.t.Helper()
@@ -79,7 +83,7 @@ func (w *simWorld) quiet(s *simSite) bool {
 	} else {
 		w.leaveOld(s)
 	}
-	for end := time.Now().Add(roomPatience); time.Now().Before(end); time.Sleep(time.Millisecond / 2) {
+	for end := time.Now().Add(napPatience); time.Now().Before(end); time.Sleep(time.Millisecond / 2) {
 		err := s.eng.Idle()
 		if err == nil {
 			return true
