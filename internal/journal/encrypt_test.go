@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -122,34 +121,7 @@ func TestGoldenEncryptedJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := newFlipper(t, mem)
-	if *update {
-		for _, name := range f.names {
-			if err := os.WriteFile(filepath.Join(dir, name+".hex"), []byte(dumpHex(f.files[name])), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	golden, err := filepath.Glob(filepath.Join(dir, "*.hex"))
-	if err != nil || len(golden) != 4 {
-		t.Fatalf("golden files: %v, %v", golden, err)
-	}
-	old := disk.NewMem()
-	if err := old.MkdirAll(testDir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range golden {
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name := strings.TrimSuffix(filepath.Base(path), ".hex")
-		if got := dumpHex(f.files[name]); got != string(want) {
-			t.Errorf("%s is written differently now", name)
-		}
-		if err := disk.WriteFileAtomic(old, old.PathJoin(testDir, name), parseHex(t, string(want))); err != nil {
-			t.Fatal(err)
-		}
-	}
+	old := checkGolden(t, dir, f)
 	rep, err := Verify(old, testDir, fixedKey())
 	if err != nil || len(rep.Problems) > 0 || rep.Records != 5 || rep.Payloads != 4 || rep.Last != h.last() {
 		t.Errorf("verify: %+v, %v", rep, err)

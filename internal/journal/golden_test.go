@@ -50,14 +50,26 @@ func TestGoldenJournal(t *testing.T) {
 	mem := disk.NewMem()
 	h := goldenHistory(t, mem)
 	f := newFlipper(t, mem)
+	old := checkGolden(t, goldenDir, f)
+	rep, err := Verify(old, testDir, nil)
+	if err != nil || len(rep.Problems) > 0 || rep.Records != 5 || rep.Payloads != 4 || rep.Last != h.last() || rep.Claimed != h.last().Seq {
+		t.Errorf("verify: %+v, %v", rep, err)
+	}
+	mustOpen(t, tiny(old), h, h.base, h.last().Seq)
+}
+
+// checkGolden compares the files of a journal with the golden ones in dir, and
+// gives a disk that holds these.
+func checkGolden(t *testing.T, dir string, f *flipper) *disk.Mem {
+	t.Helper()
 	if *update {
 		for _, name := range f.names {
-			if err := os.WriteFile(filepath.Join(goldenDir, name+".hex"), []byte(dumpHex(f.files[name])), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, name+".hex"), []byte(dumpHex(f.files[name])), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	golden, err := filepath.Glob(filepath.Join(goldenDir, "*.hex"))
+	golden, err := filepath.Glob(filepath.Join(dir, "*.hex"))
 	if err != nil || len(golden) < 3 {
 		t.Fatalf("golden files: %v, %v", golden, err)
 	}
@@ -78,11 +90,7 @@ func TestGoldenJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rep, err := Verify(old, testDir, nil)
-	if err != nil || len(rep.Problems) > 0 || rep.Records != 5 || rep.Payloads != 4 || rep.Last != h.last() || rep.Claimed != h.last().Seq {
-		t.Errorf("verify: %+v, %v", rep, err)
-	}
-	mustOpen(t, tiny(old), h, h.base, h.last().Seq)
+	return old
 }
 
 // dumpHex leaves out lines that repeat the one before, as hexdump does.
